@@ -1,0 +1,16 @@
+/* proactor: completion-based asynchronous I/O.  This header includes all the others.
+ *
+ * Start with proactor/op.h (the life of one operation), then loop.h, net.h and scope.h. */
+#ifndef PROACTOR_H
+#define PROACTOR_H
+
+#include <proactor/base.h>
+#include <proactor/error.h>
+#include <proactor/loop.h>
+#include <proactor/net.h>
+#include <proactor/op.h>
+#include <proactor/scope.h>
+#include <proactor/signal.h>
+#include <proactor/timer.h>
+
+#endif

@@ -1,0 +1,146 @@
+/* A loop: the queue of completions and the thread that runs their handlers.
+ *
+ *     pro_loop *loop;
+ *     int error = pro_loop_new(&loop, NULL);
+ *     ... initiate something ...
+ *     pro_loop_run(loop);         until nothing is in flight
+ *     pro_loop_free(loop);
+ *
+ * A loop belongs to one thread: the first run binds it; before that only its creator initiates.
+ * Functions that another thread may call say so; all others are the loop's thread's alone.
+ *
+ * The environment: PROACTOR_ENGINE=epoll (or uring) moves a program to another engine with no
+ * rebuild, where its options say AUTO; PROACTOR_MASK=feature,... hides features from the probe. */
+#ifndef PROACTOR_LOOP_H
+#define PROACTOR_LOOP_H
+
+#include <proactor/base.h>
+#include <proactor/op.h>
+
+PRO_BEGIN_DECLS
+
+typedef enum pro_engine {
+    PRO_ENGINE_AUTO,  /* the best that this system offers */
+    PRO_ENGINE_URING, /* Linux io_uring */
+    PRO_ENGINE_EPOLL, /* Linux epoll, the same contract emulated */
+    PRO_ENGINE_IOCP,  /* Windows I/O completion ports */
+    PRO_ENGINE_SIM    /* the deterministic simulator */
+} pro_engine;
+
+/* All that is not deterministic, or that tests want to decide, is injected.  A NULL function means
+ * the system's own.  The functions and ctx are used until pro_loop_free returns. */
+typedef struct pro_env {
+    void *ctx; /* handed to each function below */
+
+    /* Nanoseconds, monotonic, never 0.  Called once or twice a turn, on the loop's thread. */
+    uint64_t (*clock_ns)(void *ctx);
+
+    /* Fill len bytes with random ones. */
+    void (*random)(void *ctx, void *buf, size_t len);
+
+    /* As realloc: ptr NULL allocates, size 0 frees and returns NULL; NULL for no memory. */
+    void *(*realloc)(void *ctx, void *ptr, size_t size);
+
+    /* Asked before each system call made for the loop, by its name ("recv", "socket", "enter");
+     * a positive system error number makes the call fail with it instead of being made. */
+    int (*fault)(void *ctx, const char *call);
+} pro_env;
+
+typedef struct pro_loop_options {
+    uint32_t    version; /* PRO_VERSION; another major or minor version is refused */
+    pro_engine  engine;
+    uint32_t    queue_len; /* submission queue of the engine; 0: 256.  More waits its turn */
+    uint32_t    batch_max; /* completions taken in one turn; 0: 256 */
+    const char *mask;      /* features hidden from the probe, "defer_taskrun,ring_fd"; or NULL */
+    pro_env     env;
+} pro_loop_options;
+
+/* What is in force for a pro_loop_options that is { PRO_VERSION }: all defaults.  Any thread. */
+PRO_API void pro_loop_options_init(pro_loop_options *options);
+
+/* Make a loop; *loop is it, or NULL.  options may be NULL for the defaults, and is not kept.
+ * AUTO falls back where an engine is refused, and pro_loop_explain says why; a named engine does not.
+ * Any thread; that thread is the creator.
+ * Returns PRO_OK; PRO_EINVAL (options, a mask with an unknown word, a mismatched version: one line on
+ * standard error says which two); PRO_ENOTSUP (the engine is not in this build); PRO_ENOMEM,
+ * PRO_EMFILE, PRO_EPERM, ... from the system. */
+PRO_API int pro_loop_new(pro_loop **loop, const pro_loop_options *options);
+
+/* Free a loop.  With anything alive in it (operations in flight, open handles, scopes) nothing
+ * happens and PRO_EBUSY comes back: pro_loop_dump lists it.  Posts that were not run complete with
+ * PRO_ECANCELED in here.  Thread: the loop's, outside its handlers; no other thread may use the loop
+ * any more, posting included.  NULL is PRO_OK. */
+PRO_API int pro_loop_free(pro_loop *loop);
+
+/* Run handlers until nothing is left that could complete (no operation in flight, no hold, nothing
+ * posted, nothing to tell a scope) or pro_loop_stop is called.  Open handles alone do not keep it
+ * running.  Running a loop inside its own handler aborts.  Returns how many handlers ran, or an
+ * error of the engine (the loop may be run again). */
+PRO_API int64_t pro_loop_run(pro_loop *loop);
+
+/* One turn: wait until something completes, then run what is there.  Returns at once if nothing is
+ * left.  Returns how many handlers ran (0: a wake-up without one), or an error. */
+PRO_API int64_t pro_loop_run_once(pro_loop *loop);
+
+/* One turn that never waits.  Returns how many handlers ran, or an error. */
+PRO_API int64_t pro_loop_poll(pro_loop *loop);
+
+/* Make the run that is going on return after its current turn, or the next run return at once; the
+ * wish is consumed by that.  Any thread, and signal handlers. */
+PRO_API void pro_loop_stop(pro_loop *loop);
+
+/* Run done on the loop, on a later turn, with PRO_OK (PRO_ECANCELED if the loop is freed first).
+ * Posts of one thread run in order.  A post belongs to no scope and cannot be canceled; its deadline
+ * is ignored.  Ours until the handler: op.  Any thread, and signal handlers; in any state of the loop
+ * before free.  It needs no memory and cannot fail. */
+PRO_API void pro_post(pro_op *op, pro_loop *loop, pro_handler *done);
+PRO_API void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done);
+
+/* A work guard: keeps run from returning for want of work; release undoes one hold, more aborts. */
+PRO_API void pro_loop_hold(pro_loop *loop);
+PRO_API void pro_loop_release(pro_loop *loop);
+
+/* The loop's clock as of this turn, in ns: monotonic, never 0, the same within one handler. */
+PRO_API uint64_t pro_loop_now(const pro_loop *loop);
+
+/* The root scope: drain it for a graceful shutdown, close it for a quick one, cancel it to cancel
+ * every operation of the loop.  It has no on_drained of its own; once it has ended the loop can only
+ * be freed. */
+PRO_API pro_scope *pro_loop_scope(pro_loop *loop);
+
+/* "uring", "epoll", ...: for people, not for decisions. */
+PRO_API const char *pro_loop_engine(const pro_loop *loop);
+
+/* Why this engine: what was chosen, probed, masked, refused, and why, as lines of text.  Writes at
+ * most size bytes, ending in NUL; returns the length that the whole text has, as snprintf does. */
+PRO_API size_t pro_loop_explain(const pro_loop *loop, char *buf, size_t size);
+
+/* The same in one line: "io_uring: native, with DEFER_TASKRUN ...". */
+PRO_API size_t pro_loop_explain_line(const pro_loop *loop, char *buf, size_t size);
+
+/* Call fn with one line of text (without line feed) for each thing alive in the loop: operations in
+ * flight with kind, site, age and state, open handles, scopes. Returns how many there were.
+ * fn must not initiate, cancel or free. */
+PRO_API size_t pro_loop_dump(pro_loop *loop, void (*fn)(void *arg, const char *line), void *arg);
+
+/* In a handler: the system's own number behind the error, for diagnosis; 0 if there is none. */
+PRO_API int pro_loop_system_error(const pro_loop *loop);
+
+typedef struct pro_loop_stats {
+    uint64_t turns, handlers, initiated, completed, canceled, timed_out;
+    uint64_t system_calls; /* made by the engine, waiting and registering included */
+    uint64_t wakes;        /* times another thread had to wake the engine */
+    uint64_t allocations;  /* calls for memory since the loop was made */
+    uint32_t live_ops, live_handles;
+} pro_loop_stats;
+
+/* Counters since the loop was made. */
+PRO_API void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats);
+
+#ifndef PRO_NO_SITES
+#define pro_post(...) pro_post_at(PRO_SITE, __VA_ARGS__)
+#endif
+
+PRO_END_DECLS
+
+#endif
