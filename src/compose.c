@@ -1,0 +1,132 @@
+/* The one file that knows every engine: completes the options, picks an engine, falls back.
+ * Nothing includes it, and no engine knows another. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/loop.h"
+#include "engine/epoll/epoll.h"
+#include "engine/uring/uring.h"
+
+/* In the order of preference for AUTO. */
+static const pri_engine *const engines[] = {&pri_engine_uring, &pri_engine_epoll};
+enum { ENGINES = sizeof engines / sizeof engines[0] };
+
+static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536;
+
+void pro_loop_options_init(pro_loop_options *options)
+{
+    *options = (pro_loop_options){.version = PRO_VERSION};
+}
+
+static bool is_compatible(uint32_t version)
+{
+    if (version >> 8 == PRO_VERSION >> 8) return true;
+    fprintf(
+        stderr,
+        "proactor: the program was built with the headers of %u.%u.%u, the library is %d.%d.%d\n",
+        version >> 16, (version >> 8) & 255, version & 255, PRO_VERSION_MAJOR, PRO_VERSION_MINOR,
+        PRO_VERSION_PATCH);
+    return false;
+}
+
+/* Does every word of the mask name a feature of some engine? */
+static bool is_known_mask(const char *mask)
+{
+    for (const char *word = mask; word && *word;) {
+        bool known = false;
+        for (int i = 0; i < ENGINES; i++) known |= pri_masked(engines[i]->features, word);
+        if (!known) return false;
+        word = strchr(word, ',');
+        if (word) word++;
+    }
+    return true;
+}
+
+static bool engine_by_name(const char *name, pro_engine *id)
+{
+    if (strcmp(name, "auto") == 0) {
+        *id = PRO_ENGINE_AUTO;
+        return true;
+    }
+    for (int i = 0; i < ENGINES; i++) {
+        if (strcmp(engines[i]->name, name) != 0) continue;
+        *id = engines[i]->id;
+        return true;
+    }
+    return false;
+}
+
+/* Probe one engine and make a loop on it. */
+static int try_engine(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,
+                      pri_why *why)
+{
+    int error = engine->probe(options, why);
+    if (error) return pri_os_error(error);
+    return pri_loop_create(loop, engine, options, why);
+}
+
+static int choose(pro_loop **loop, pro_engine wanted, const pri_engine_options *options,
+                  pri_why *why)
+{
+    if (wanted != PRO_ENGINE_AUTO) {
+        for (int i = 0; i < ENGINES; i++)
+            if (engines[i]->id == wanted) return try_engine(loop, engines[i], options, why);
+        return PRO_ENOTSUP;
+    }
+    /* Each refusal goes into the text; the first, of the engine preferred, also into the line. */
+    char preferred[sizeof why->line] = "";
+    int  error = PRO_ENOTSUP;
+    for (int i = 0; i < ENGINES; i++) {
+        error = try_engine(loop, engines[i], options, why);
+        if (!error) break;
+        pri_why_add(why, "%s refused: %s", engines[i]->name, pro_error_text(error));
+        if (!preferred[0]) memcpy(preferred, why->line, sizeof preferred);
+    }
+    if (error || !preferred[0]) return error;
+    pri_why *mine = &(*loop)->why;
+    size_t   len = strlen(mine->line);
+    snprintf(mine->line + len, sizeof mine->line - len, "; %s", preferred);
+    return PRO_OK;
+}
+
+int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
+{
+    pro_loop_options options;
+    *loop = NULL;
+    if (given && !is_compatible(given->version)) return PRO_EINVAL;
+    if (given)
+        options = *given;
+    else
+        pro_loop_options_init(&options);
+
+    pri_why why = {.len = 0};
+    if (options.engine == PRO_ENGINE_AUTO) {
+        const char *name = getenv("PROACTOR_ENGINE");
+        if (name && *name) {
+            if (!engine_by_name(name, &options.engine)) return PRO_EINVAL;
+            pri_why_add(&why, "PROACTOR_ENGINE=%s", name);
+        }
+    } else {
+        pri_why_add(&why, "the program asked for an engine by name");
+    }
+    const char *mask = options.mask ? options.mask : getenv("PROACTOR_MASK");
+    if (!is_known_mask(mask)) return PRO_EINVAL;
+    if (mask && *mask) pri_why_add(&why, "masked: %s", mask);
+    if (options.queue_len > queue_len_max || options.batch_max > batch_max_max) return PRO_EINVAL;
+
+    pro_env env = options.env;
+    if (!env.clock_ns) env.clock_ns = pri_os_clock_ns;
+    if (!env.random) env.random = pri_os_random;
+    if (!env.realloc) env.realloc = pri_os_realloc;
+    pri_engine_options mine = {
+        .queue_len = options.queue_len ? options.queue_len : queue_len_default,
+        .batch_max = options.batch_max ? options.batch_max : 256,
+        .mask = mask,
+        .env = &env,
+    };
+    return choose(loop, options.engine, &mine, &why);
+}
+
+int pro_error_from_system(int number) { return pri_os_error(number); }

@@ -1,0 +1,159 @@
+/* What an engine must do: one kernel step at a time, reported as records.
+ *
+ * The core owns order, composition, deadlines, precedence and scopes.  An engine performs steps and
+ * never calls a handler.  It knows pri_step, pro_handle and the few functions at the end of this
+ * file; it never looks at the pro_op around a step.
+ *
+ * Downward promises of the core:
+ *   - at most one step per handle and direction is started and not yet reported;
+ *   - a step's memory and its buffers stay valid until its final record was handed out by turn;
+ *   - no step after detach, and detach only when no step of the handle is outstanding;
+ *   - start, cancel, detach and turn are called on the loop's bound thread only (before bind: on the
+ *     creator's), never from within turn.
+ * Upward promises of the engine:
+ *   - every started step is reported exactly once without PRI_RECORD_MORE, by a later turn; a
+ *     multishot one any number of times with it before, whatever the kernel does: an engine re-arms
+ *     by itself when the kernel merely stopped (an error it reports, as the final record);
+ *   - would-block and EINTR never show;
+ *   - the kernel is done with a step and its buffers before its final record;
+ *   - turn hands out no more than max records, and keeps what is over for the next turn;
+ *   - no allocation in start, cancel, detach or turn. */
+#ifndef PRI_ENGINE_H
+#define PRI_ENGINE_H
+
+#include <proactor/loop.h>
+#include <proactor/net.h>
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+#include "os/os.h"
+
+typedef enum pri_step_kind {
+    PRI_STEP_NONE,
+    PRI_STEP_RECV,    /* data, len > 0; value = bytes, 0 is the end of the stream */
+    PRI_STEP_SEND,    /* data, len > 0; value = bytes > 0, may be short */
+    PRI_STEP_ACCEPT,  /* value = the new descriptor; multishot with PRI_STEP_MULTI */
+    PRI_STEP_CONNECT, /* data = a pri_side with the address; value = 0 */
+    PRI_STEP_KINDS
+} pri_step_kind;
+
+/* pri_step.flags that an engine reads. */
+#define PRI_STEP_VECTORS 0x01u /* data = a pri_side with vectors */
+#define PRI_STEP_MULTI 0x02u
+/* The others belong to the core. */
+#define PRI_STEP_CORE_MASK 0xf0u
+
+/* The pooled side object of a step that needs more than a buffer: arrays are copied into it. */
+typedef struct pri_side {
+    struct pri_side *next;
+    uint32_t         capacity; /* vectors that have room */
+    uint32_t         first;    /* vectors already done */
+    uint32_t         count;    /* vectors in all */
+    pro_address      address;
+    uint64_t         scratch[PRI_OS_ADDRESS_SIZE / 8]; /* the engine's, while the step is started */
+    pro_vec          vecs[];
+} pri_side;
+
+#define PRI_RECORD_MORE 1u
+
+/* What happened to a step. */
+typedef struct pri_record {
+    pri_step *step;
+    int64_t   value;
+    int32_t   error;  /* PRO_OK or one of ours; PRO_ECANCELED for a step that cancel stopped */
+    int32_t   system; /* the system's number behind error, positive; or 0 */
+    uint32_t  flags;
+    uint32_t  lease; /* reserved */
+} pri_record;
+
+_Static_assert(sizeof(pri_record) == 32, "a record is half a cache line");
+
+/* turn's until_ns, beside a time on the loop's clock. */
+#define PRI_TURN_POLL UINT64_C(0)
+#define PRI_TURN_FOREVER UINT64_MAX
+
+/* Lines of text that say why: what was probed, refused, masked. */
+typedef struct pri_why {
+    char   line[256];  /* one line: the engine and what it uses */
+    char   text[3000]; /* all of it, lines ending in line feed */
+    size_t len;
+} pri_why;
+
+typedef struct pri_engine_options {
+    uint32_t       queue_len; /* > 0 */
+    uint32_t       batch_max; /* > 0: the largest max that turn will see */
+    const char    *mask;      /* words separated by commas, or NULL: see pri_masked */
+    const pro_env *env;       /* complete: no NULL function but fault */
+} pri_engine_options;
+
+typedef struct pri_engine {
+    pro_engine     id;
+    const char    *name;
+    const pri_net *net;
+    int            nonblocking; /* descriptors of this engine are non-blocking */
+    const char    *features;    /* words that a mask may hide, separated by commas */
+
+    /* Find out whether the engine would work here, and why not; leaves nothing behind.  Any thread.
+     * 0, or a negated system number.  Writes why. */
+    int (*probe)(const pri_engine_options *options, pri_why *why);
+
+    /* Make the engine's state, reached by pri_loop_engine_state.  Any thread.  0, or a negated number,
+     * and then nothing is left behind.  May add to why. */
+    int (*init)(pro_loop *loop, const pri_engine_options *options, pri_why *why);
+
+    /* Undo init.  Only with no step outstanding. */
+    void (*fini)(pro_loop *loop);
+
+    /* The calling thread is the one that will wait.  Once.  0, or a negated number. */
+    int (*bind)(pro_loop *loop);
+
+    /* Begin a step.  Never fails and never completes inline: a failure is a record.  The engine
+     * attaches a handle that it does not know yet. */
+    void (*start)(pro_loop *loop, pri_step *step);
+
+    /* A wish: end this step soon.  It still reports exactly once: its result, or PRO_ECANCELED (with
+     * value = bytes that moved).  The step may just have been reported: then nothing happens. */
+    void (*cancel)(pro_loop *loop, pri_step *step);
+
+    /* Forget a handle, of which no step is outstanding; the caller closes its descriptor next. */
+    void (*detach)(pro_loop *loop, pro_handle *handle);
+
+    /* Flush what was started; wait until something is there, wake was called, or until_ns on the
+     * loop's clock; hand out records.  Returns how many (0: time-out or wake), or a negated system
+     * number with nothing lost.  A wake before turn makes it return without waiting. */
+    int (*turn)(pro_loop *loop, uint64_t until_ns, pri_record *records, int max);
+
+    /* Make a turn that waits, or the next one that would, return.  Any thread, signal handlers. */
+    void (*wake)(pro_loop *loop);
+} pri_engine;
+
+/* ---- What the core offers to engines (src/core/loop.c, src/core/text.c) ---------------------- */
+
+void          *pri_loop_engine_state(const pro_loop *loop);
+void           pri_loop_set_engine_state(pro_loop *loop, void *state);
+const pro_env *pri_loop_env(const pro_loop *loop);
+
+/* One more system call was made: for pro_loop_stats.system_calls. */
+void pri_loop_count_system_call(pro_loop *loop);
+
+/* A time on the loop's clock (neither POLL nor FOREVER) as one on the system's monotonic clock. */
+uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns);
+
+/* 1 if the word stands in the mask, else 0; NULL masks nothing. */
+int pri_masked(const char *mask, const char *word);
+
+/* Add a line; set the one-line form. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void pri_why_add(pri_why *why, const char *format, ...);
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void pri_why_line(pri_why *why, const char *format, ...);
+
+/* Memory, from the loop's environment; counted.  realloc's rules. */
+void *pri_env_realloc(const pro_env *env, void *ptr, size_t size);
+
+#endif

@@ -1,0 +1,301 @@
+/* Sockets and listeners inside: one queue of operations for each direction, one kernel step at a time
+ * in each, composed operations, holes, close.
+ *
+ * The head of a queue is the operation that runs; it leaves when its result stands, and the next one
+ * is started before the handler is called.  connect stands in the write queue; while there is one the
+ * read queue waits.  shutdown and the others that need no kernel step finish when they reach the head.
+ *
+ * Invariants:
+ *   at most the head of a queue is STARTED
+ *   pri_live     = operations of this handle that are counted and not yet delivered
+ *   pri_closers  is not empty  ==>  state == CLOSING
+ *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
+#include "core/op.h"
+
+static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
+
+static pri_direction direction_of(const pro_op *op)
+{
+    switch (pri_op_kind_of(op)) {
+    case PRI_OP_CONNECT:
+    case PRI_OP_SEND:
+    case PRI_OP_SEND_ALL:
+    case PRI_OP_SHUTDOWN: return PRI_WRITE;
+    default: return PRI_READ;
+    }
+}
+
+void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                     intptr_t fd)
+{
+    if (handle->pri_state == PRI_HANDLE_CLOSING)
+        pri_abort("a handle is made again while it closes");
+    *handle = (pro_handle){
+        .pri_loop = loop,
+        .pri_scope = scope ? scope : &loop->root,
+        .pri_fd = fd,
+        .pri_kind = (uint8_t)kind,
+        .pri_state = PRI_HANDLE_OPEN,
+    };
+    pri_list_init(&handle->pri_queue[PRI_READ]);
+    pri_list_init(&handle->pri_queue[PRI_WRITE]);
+    pri_list_init(&handle->pri_closers);
+    if (pro_scope_closing(handle->pri_scope)) { /* nobody would close it any more */
+        handle->pri_state = PRI_HANDLE_CLOSED;
+        return;
+    }
+    pri_list_append(&handle->pri_scope->pri_handles, &handle->pri_of_scope);
+    handle->pri_scope->pri_idle++;
+    pri_scope_count(handle->pri_scope);
+    loop->live_handles++;
+}
+
+/* ---- Starting ------------------------------------------------------------------------------- */
+
+static bool may_start(const pro_handle *handle, pri_direction direction)
+{
+    return direction == PRI_WRITE || handle->pri_connecting == 0;
+}
+
+/* Run what is at the head of a direction until something is with the kernel or nothing is left. */
+static void start_head(pro_handle *handle, pri_direction direction)
+{
+    const pri_link *queue = &handle->pri_queue[direction];
+    while (!pri_list_empty(queue) && may_start(handle, direction)) {
+        pro_op *op = op_of_queue(queue->next);
+        if (pri_op_state_of(op) == PRI_STARTED) return;
+
+        pri_op_kind kind = pri_op_kind_of(op);
+        if (handle->pri_fd < 0) {
+            pri_list_remove(&op->pri_queue);
+            pri_op_finish(op, PRO_ENOTCONN, 0);
+            continue;
+        }
+        if (direction == PRI_WRITE && kind != PRI_OP_CONNECT) {
+            bool shut = handle->pri_flags & PRI_HANDLE_SHUT;
+            if ((handle->pri_flags & PRI_HANDLE_HOLE) || (shut && kind != PRI_OP_SHUTDOWN)) {
+                pri_list_remove(&op->pri_queue);
+                pri_op_finish(op, PRO_EPIPE, 0);
+                continue;
+            }
+            if (kind == PRI_OP_SHUTDOWN) {
+                pro_loop *loop = handle->pri_loop;
+                int error = shut ? 0 : loop->engine->net->shutdown(&loop->env, handle->pri_fd);
+                if (!error) handle->pri_flags |= PRI_HANDLE_SHUT;
+                pri_list_remove(&op->pri_queue);
+                pri_op_finish(op, pri_os_error(error), 0);
+                continue;
+            }
+        }
+        pri_op_start(op);
+        return;
+    }
+}
+
+void pri_handle_queue(pro_op *op, pri_direction direction)
+{
+    pro_handle *handle = op->pri_kernel_step.handle;
+    pri_link   *queue = &handle->pri_queue[direction];
+    bool        first = pri_list_empty(queue);
+    pri_list_append(queue, &op->pri_queue);
+    if (pri_op_kind_of(op) == PRI_OP_CONNECT) handle->pri_connecting++;
+    if (first) start_head(handle, direction);
+}
+
+void pri_handle_nothing(pro_op *op, pri_direction direction)
+{
+    const pro_handle *handle = op->pri_kernel_step.handle;
+    bool              over = handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
+    int               error = PRO_OK;
+    if (handle->pri_fd < 0) error = PRO_ENOTCONN;
+    if (direction == PRI_WRITE && over) error = PRO_EPIPE;
+    pri_op_finish(op, error, 0);
+}
+
+/* ---- Records -------------------------------------------------------------------------------- */
+
+/* A connection attempt is over: what waited for it runs, or fails with it. */
+static void connect_over(pro_handle *handle, int error)
+{
+    handle->pri_connecting--;
+    if (!error) {
+        start_head(handle, PRI_READ);
+        return;
+    }
+    pri_link *queue = &handle->pri_queue[PRI_WRITE];
+    while (!pri_list_empty(queue)) {
+        pro_op *op = op_of_queue(queue->next);
+        if (pri_op_kind_of(op) == PRI_OP_CONNECT) return; /* the reads wait for this one */
+        pri_list_remove(&op->pri_queue);
+        pri_op_finish(op, error, 0);
+    }
+    queue = &handle->pri_queue[PRI_READ];
+    while (!pri_list_empty(queue)) pri_op_finish(op_of_queue(pri_list_pop(queue)), error, 0);
+}
+
+/* Its result stands: leave the queue and let the next one start, then run the handler. */
+static void complete(pro_op *op, int error, int64_t value)
+{
+    pro_handle   *handle = op->pri_kernel_step.handle;
+    pri_direction direction = direction_of(op);
+    pri_list_remove(&op->pri_queue);
+    if (direction == PRI_WRITE) {
+        if (pri_op_kind_of(op) == PRI_OP_CONNECT)
+            connect_over(handle, error);
+        else if (error && value > 0)
+            handle->pri_flags |= PRI_HANDLE_HOLE;
+    }
+    if (!pri_list_empty(&handle->pri_queue[direction])) start_head(handle, direction);
+    pri_op_complete(op, error, value);
+}
+
+/* Move a step past the bytes that were transferred. */
+static void advance(pri_step *step, size_t bytes)
+{
+    step->len -= bytes;
+    if (!(step->flags & PRI_STEP_VECTORS)) {
+        step->data = (char *)step->data + bytes;
+        return;
+    }
+    pri_side *side = step->data;
+    while (bytes > 0) {
+        pro_vec *vec = &side->vecs[side->first];
+        size_t   part = bytes < vec->len ? bytes : vec->len;
+        vec->base = (char *)vec->base + part;
+        vec->len -= part;
+        bytes -= part;
+        if (vec->len == 0) side->first++;
+    }
+    while (side->first < side->count && side->vecs[side->first].len == 0) side->first++;
+}
+
+/* Do these bytes make the operation complete? */
+static bool is_complete(const pro_op *op)
+{
+    const pri_step *step = &op->pri_kernel_step;
+    if (step->len == 0) return true;
+    switch (pri_op_kind_of(op)) {
+    case PRI_OP_RECV: return true;
+    case PRI_OP_SEND: /* short only if nothing waits behind it, and nobody wanted it to end */
+        return !op->pri_cause && op->pri_queue.next == &step->handle->pri_queue[PRI_WRITE];
+    default: return false;
+    }
+}
+
+/* A receive or a send: PRO_OK if it is complete, else the first cause, else the error, else on. */
+static void transferred(pro_op *op, const pri_record *record)
+{
+    pri_step *step = &op->pri_kernel_step;
+    int       error = record->error;
+    if (record->value > 0) {
+        op->value += record->value;
+        advance(step, (size_t)record->value);
+        if (is_complete(op)) {
+            complete(op, PRO_OK, op->value);
+            return;
+        }
+    } else if (!error && direction_of(op) == PRI_READ) {
+        error = PRO_EOF;
+    }
+    if (op->pri_cause)
+        complete(op, -(int)op->pri_cause, op->value);
+    else if (error)
+        complete(op, error, op->value);
+    else
+        pri_op_start(op); /* between two steps of a composed operation */
+}
+
+void pri_handle_record(pro_loop *loop, const pri_record *record)
+{
+    pro_op *op = pro_container_of(record->step, pro_op, pri_kernel_step);
+    if (pri_op_state_of(op) != PRI_STARTED) {
+        pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
+                  loop->engine->name, pro_op_name(op), pro_op_site(op));
+    }
+    loop->system_error = record->system;
+    pri_op_kind kind = pri_op_kind_of(op);
+    if (kind >= PRI_OP_RECV) {
+        transferred(op, record);
+        return;
+    }
+    if (kind == PRI_OP_CONNECT) {
+        int error = record->error;
+        if (error && op->pri_cause) error = -(int)op->pri_cause;
+        complete(op, error, 0);
+        return;
+    }
+    /* An accept. */
+    if (!record->error) {
+        loop->accepted.op = op;
+        loop->accepted.fd = (intptr_t)record->value;
+        if (record->flags & PRI_RECORD_MORE)
+            pri_op_complete_more(op, 0);
+        else
+            complete(op, PRO_OK, 0);
+    } else if (op->pri_cause) {
+        complete(op, -(int)op->pri_cause, 0);
+    } else if (record->error == PRO_ECONNABORTED) {
+        pri_op_start(op); /* a connection that was gone before it was taken is no news */
+    } else {
+        complete(op, record->error, 0);
+    }
+}
+
+/* ---- Cancel, close -------------------------------------------------------------------------- */
+
+void pri_handle_left(pro_op *op)
+{
+    pro_handle *handle = op->pri_kernel_step.handle;
+    if (pri_op_kind_of(op) == PRI_OP_CONNECT && --handle->pri_connecting == 0)
+        start_head(handle, PRI_READ);
+}
+
+void pri_handle_cancel(pro_handle *handle, int cause)
+{
+    for (int direction = PRI_READ; direction <= PRI_WRITE; direction++) {
+        pri_link *queue = &handle->pri_queue[direction];
+        for (pri_link *link = queue->next, *next; link != queue; link = next) {
+            next = link->next; /* only the head is with the engine and stays; the others leave */
+            pri_op_cancel(op_of_queue(link), cause);
+        }
+    }
+}
+
+/* Nothing of the handle is in flight any more: give the descriptor back; the closers are over. */
+static void end(pro_handle *handle)
+{
+    pro_loop  *loop = handle->pri_loop;
+    pro_scope *scope = handle->pri_scope;
+    if (handle->pri_fd >= 0) {
+        loop->engine->detach(loop, handle);
+        loop->engine->net->close(&loop->env, handle->pri_fd,
+                                 handle->pri_flags & PRI_HANDLE_ABORTIVE);
+        handle->pri_fd = -1;
+    }
+    handle->pri_state = PRI_HANDLE_CLOSED;
+    pri_list_remove(&handle->pri_of_scope);
+    loop->live_handles--;
+    while (!pri_list_empty(&handle->pri_closers))
+        pri_op_finish(op_of_queue(pri_list_pop(&handle->pri_closers)), PRO_OK, 0);
+    scope->pri_idle--;
+    pri_scope_uncount(scope);
+}
+
+void pri_handle_uncount(pro_handle *handle)
+{
+    if (--handle->pri_live == 0 && handle->pri_state == PRI_HANDLE_CLOSING) end(handle);
+}
+
+void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
+{
+    if (handle->pri_state == PRI_HANDLE_CLOSED) {
+        if (op) pri_op_finish(op, PRO_OK, 0);
+        return;
+    }
+    if (op) pri_list_append(&handle->pri_closers, &op->pri_queue);
+    if (abortive) handle->pri_flags |= PRI_HANDLE_ABORTIVE;
+    if (handle->pri_state == PRI_HANDLE_CLOSING) return;
+    handle->pri_state = PRI_HANDLE_CLOSING;
+    pri_handle_cancel(handle, PRO_ECANCELED);
+    if (handle->pri_live == 0) end(handle);
+}

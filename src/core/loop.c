@@ -1,0 +1,302 @@
+/* The loop: one turn after the other.
+ *
+ * A turn waits in the engine (unless something is ready already), then runs, in this order: posts,
+ * the engine's records, what is due by time, operations whose result stood without the kernel, and
+ * what scopes have to say.  Each handler runs to its end before the next begins; whatever it
+ * initiates, cancels or closes has its consequence on a later line of the turn, or on a later turn.
+ * So a record that came before a deadline was seen wins over it, and an operation whose deadline is
+ * already past when it is initiated still has one attempt in the kernel: it is not due before the
+ * turn after. */
+#include "core/loop.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/op.h"
+
+void pri_abort(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("proactor: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    abort();
+}
+
+/* ---- Memory --------------------------------------------------------------------------------- */
+
+void *pri_env_realloc(const pro_env *env, void *ptr, size_t size)
+{
+    return env->realloc(env->ctx, ptr, size);
+}
+
+/* The loop's own environment is the given one, and counts. */
+static void *counted_realloc(void *ctx, void *ptr, size_t size)
+{
+    pro_loop *loop = ctx;
+    if (size) loop->stats.allocations++;
+    return loop->given.realloc(loop->given.ctx, ptr, size);
+}
+
+static int given_fault(void *ctx, const char *call)
+{
+    pro_loop *loop = ctx;
+    return loop->given.fault(loop->given.ctx, call);
+}
+
+static uint64_t given_clock_ns(void *ctx)
+{
+    pro_loop *loop = ctx;
+    return loop->given.clock_ns(loop->given.ctx);
+}
+
+static void given_random(void *ctx, void *buf, size_t len)
+{
+    pro_loop *loop = ctx;
+    loop->given.random(loop->given.ctx, buf, len);
+}
+
+/* ---- Making and freeing --------------------------------------------------------------------- */
+
+static void update_now(pro_loop *loop)
+{
+    uint64_t now = loop->given.clock_ns(loop->given.ctx);
+    if (now > loop->now_ns) loop->now_ns = now;
+}
+
+int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_options *options,
+                    const pri_why *why)
+{
+    const pro_env *given = options->env;
+    pro_loop      *loop = pri_env_realloc(given, NULL, sizeof *loop + 64);
+    if (!loop) return PRO_ENOMEM;
+    void *memory = loop; /* realloc promises 16 bytes of alignment; a line of its own needs 64 */
+    loop = (pro_loop *)(((uintptr_t)memory + 64) & ~(uintptr_t)63);
+    memset(loop, 0, sizeof *loop);
+    ((void **)loop)[-1] = memory;
+
+    loop->engine = engine;
+    loop->given = *given;
+    loop->env = (pro_env){.ctx = loop,
+                          .clock_ns = given_clock_ns,
+                          .random = given_random,
+                          .realloc = counted_realloc,
+                          .fault = given->fault ? given_fault : NULL};
+    loop->clock_is_system = given->clock_ns == pri_os_clock_ns;
+    loop->thread = pri_os_thread_self();
+    loop->accepted.fd = -1;
+    loop->batch_max = (int)options->batch_max;
+    loop->why = *why;
+    pri_list_init(&loop->ready);
+    pri_list_init(&loop->telling);
+    update_now(loop);
+    pri_wheel_init(&loop->timers, loop->now_ns, pri_op_before);
+    pri_wheel_init(&loop->drains, loop->now_ns, NULL);
+    pri_scope_init_root(loop);
+
+    int error = PRO_ENOMEM;
+    loop->records = pri_env_realloc(&loop->env, NULL, options->batch_max * sizeof(pri_record));
+    if (!loop->records) goto free_loop;
+    pri_engine_options mine = *options;
+    mine.env = &loop->env;
+    error = pri_os_error(engine->init(loop, &mine, &loop->why));
+    if (error) goto free_records;
+    *out = loop;
+    return PRO_OK;
+
+free_records:
+    pri_env_realloc(&loop->env, loop->records, 0);
+free_loop:
+    pri_env_realloc(given, memory, 0);
+    return error;
+}
+
+int pro_loop_free(pro_loop *loop)
+{
+    if (!loop) return PRO_OK;
+    if (loop->running) pri_abort("a loop is freed inside its own handler");
+    if (loop->root.pri_live > 0) return PRO_EBUSY;
+
+    /* What the handlers of leftover posts initiate is refused, and completes here too. */
+    pro_scope_close(&loop->root);
+    if (loop->signals_end) loop->signals_end(loop, false);
+    loop->running = true;
+    while (atomic_load(&loop->posts) || !pri_list_empty(&loop->ready) ||
+           !pri_list_empty(&loop->telling)) {
+        pri_op_run_posts(loop, PRO_ECANCELED);
+        pri_op_run_ready(loop);
+        pri_scope_tell(loop);
+    }
+    if (loop->signals_end) loop->signals_end(loop, true);
+
+    loop->engine->fini(loop);
+    pri_sides_free(loop);
+    pri_env_realloc(&loop->env, loop->records, 0);
+    pro_env given = loop->given;
+    pri_env_realloc(&given, ((void **)loop)[-1], 0);
+    return PRO_OK;
+}
+
+/* ---- Turning -------------------------------------------------------------------------------- */
+
+static bool is_work_left(pro_loop *loop)
+{
+    return loop->live_ops > 0 || loop->holds > 0 || !pri_list_empty(&loop->telling) ||
+           atomic_load_explicit(&loop->posts, memory_order_relaxed) ||
+           !pri_wheel_empty(&loop->drains);
+}
+
+static void end_drains(pro_loop *loop)
+{
+    if (pri_wheel_empty(&loop->drains)) return;
+    pri_link due;
+    pri_list_init(&due);
+    pri_wheel_expire(&loop->drains, loop->now_ns, &due);
+    while (!pri_list_empty(&due)) {
+        pri_link *link = pri_list_pop(&due);
+        link->next = NULL;
+        pro_scope_close(pro_container_of(link, pro_scope, pri_drain));
+    }
+}
+
+/* How long this turn may wait.  Once "asleep" is up, whoever posts or stops will wake the engine;
+ * whoever did so before is seen by the second look. */
+static uint64_t wait_until(pro_loop *loop)
+{
+    if (!pri_list_empty(&loop->ready) || !pri_list_empty(&loop->telling)) return PRI_TURN_POLL;
+    atomic_store(&loop->asleep, true);
+    if (atomic_load(&loop->posts) || atomic_load(&loop->stopping)) return PRI_TURN_POLL;
+    uint64_t timer = pri_wheel_next(&loop->timers), drain = pri_wheel_next(&loop->drains);
+    uint64_t until = timer < drain ? timer : drain;
+    return until <= loop->now_ns ? PRI_TURN_POLL : until;
+}
+
+static int64_t turn(pro_loop *loop, bool may_wait)
+{
+    uint64_t before = loop->stats.handlers;
+    update_now(loop);
+    uint64_t until = may_wait ? wait_until(loop) : PRI_TURN_POLL;
+    int      count = loop->engine->turn(loop, until, loop->records, loop->batch_max);
+    if (may_wait) atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
+    update_now(loop);
+    loop->stats.turns++;
+
+    pri_link
+        due; /* taken before any handler runs: what they initiate is not due before the next turn */
+    pri_list_init(&due);
+    pri_wheel_expire(&loop->timers, loop->now_ns, &due);
+
+    if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
+    for (int i = 0; i < count; i++) pri_handle_record(loop, &loop->records[i]);
+    pri_op_expire(&due);
+    end_drains(loop);
+    pri_op_run_ready(loop);
+    if (!pri_list_empty(&loop->telling)) pri_scope_tell(loop);
+    if (count < 0) return pri_os_error(count);
+    return (int64_t)(loop->stats.handlers - before);
+}
+
+static int enter(pro_loop *loop)
+{
+    if (loop->running) pri_abort("a loop is run inside its own handler");
+    uintptr_t self = pri_os_thread_self();
+    if (!loop->bound) {
+        int error = loop->engine->bind(loop);
+        if (error) return pri_os_error(error);
+        loop->bound = true;
+        loop->thread = self;
+    } else if (loop->thread != self) {
+        pri_abort("a loop is run on another thread than the one it is bound to");
+    }
+    loop->running = true;
+    pri_op_set_current_loop(loop);
+    return PRO_OK;
+}
+
+static void leave(pro_loop *loop)
+{
+    loop->running = false;
+    pri_op_set_current_loop(NULL);
+}
+
+int64_t pro_loop_run(pro_loop *loop)
+{
+    int64_t result = enter(loop);
+    if (result < 0) return result;
+    while (!atomic_load_explicit(&loop->stopping, memory_order_acquire) && is_work_left(loop)) {
+        int64_t handlers = turn(loop, true);
+        if (handlers < 0) {
+            result = handlers;
+            break;
+        }
+        result += handlers;
+    }
+    atomic_store(&loop->stopping, false);
+    leave(loop);
+    return result;
+}
+
+static int64_t run_one(pro_loop *loop, bool may_wait)
+{
+    int64_t result = enter(loop);
+    if (result < 0) return result;
+    if (!atomic_exchange(&loop->stopping, false) && (is_work_left(loop) || !may_wait))
+        result = turn(loop, may_wait);
+    leave(loop);
+    return result;
+}
+
+int64_t pro_loop_run_once(pro_loop *loop) { return run_one(loop, true); }
+
+int64_t pro_loop_poll(pro_loop *loop) { return run_one(loop, false); }
+
+void pro_loop_stop(pro_loop *loop)
+{
+    atomic_store(&loop->stopping, true);
+    if (atomic_exchange(&loop->asleep, false)) loop->engine->wake(loop);
+}
+
+void pro_loop_hold(pro_loop *loop) { loop->holds++; }
+
+void pro_loop_release(pro_loop *loop)
+{
+    if (loop->holds == 0) pri_abort("a loop is released more often than held");
+    loop->holds--;
+}
+
+/* ---- What engines and users ask ------------------------------------------------------------- */
+
+void *pri_loop_engine_state(const pro_loop *loop) { return loop->engine_state; }
+
+void pri_loop_set_engine_state(pro_loop *loop, void *state) { loop->engine_state = state; }
+
+const pro_env *pri_loop_env(const pro_loop *loop) { return &loop->env; }
+
+void pri_loop_count_system_call(pro_loop *loop) { loop->stats.system_calls++; }
+
+uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns)
+{
+    if (loop->clock_is_system) return loop_ns;
+    uint64_t now = pri_os_clock_ns(NULL);
+    uint64_t left = loop_ns > loop->now_ns ? loop_ns - loop->now_ns : 0;
+    return left > UINT64_MAX - now ? UINT64_MAX : now + left;
+}
+
+uint64_t pro_loop_now(const pro_loop *loop) { return loop->now_ns; }
+
+pro_scope *pro_loop_scope(pro_loop *loop) { return &loop->root; }
+
+const char *pro_loop_engine(const pro_loop *loop) { return loop->engine->name; }
+
+int pro_loop_system_error(const pro_loop *loop) { return loop->system_error; }
+
+void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats)
+{
+    *stats = loop->stats;
+    stats->live_ops = loop->live_ops;
+    stats->live_handles = loop->live_handles;
+}

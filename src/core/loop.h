@@ -1,0 +1,75 @@
+/* The inside of a loop, and what the files of the core offer each other. */
+#ifndef PRI_LOOP_H
+#define PRI_LOOP_H
+
+#include <proactor/loop.h>
+#include <proactor/scope.h>
+
+#include <stdatomic.h>
+
+#include "core/engine.h"
+#include "core/wheel.h"
+
+struct pro_loop {
+    /* What every turn touches. */
+    const pri_engine *engine;
+    void             *engine_state;
+    uint64_t          now_ns;
+    uint64_t          correlation;      /* of the running handler; 0 outside of one */
+    uint64_t          correlation_last; /* the newest id given out */
+    pri_link          ready;            /* operations whose result stands: pri_op_finish */
+    pri_link          telling;          /* scopes that have something to hear */
+    uint32_t          live_ops;         /* operations in flight, posts excepted */
+    uint32_t          live_handles;
+    uint32_t          holds;
+    int               system_error;
+    struct {
+        const pro_op *op; /* whose handler may take fd */
+        intptr_t      fd; /* -1: nothing, or taken */
+    } accepted;
+    pri_side   *sides; /* free side objects */
+    pri_record *records;
+    int         batch_max;
+    bool        running;
+    bool        bound;
+    uintptr_t   thread; /* the creator's, then the bound one */
+
+    pro_loop_stats           stats;
+    pri_wheel                timers; /* operations: deadlines and timers */
+    pri_wheel                drains; /* scopes: the end of a drain */
+    pro_scope                root;
+    pro_env                  env;
+    pro_env                  given; /* env as the caller gave it; env counts what it does */
+    bool                     clock_is_system; /* no need to translate times for the engine */
+    struct pri_signal_watch *signals;         /* src/ops/signal.c */
+    void (*signals_end)(pro_loop *loop, bool free_them);
+    pri_why why;
+
+    /* Written by other threads: on a line of its own. */
+    _Alignas(64) _Atomic(pri_link *) posts; /* newest first, through pri_queue.next */
+    atomic_bool asleep;                     /* the loop is, or is about to be, waiting */
+    atomic_bool stopping;
+};
+
+/* loop.c: PRO_OK and a loop, or one of our errors and nothing. */
+int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,
+                    const pri_why *why);
+
+/* Misuse, or a bug of ours: one line on standard error, then abort.  In every build. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 1, 2), noreturn))
+#endif
+void pri_abort(const char *format, ...);
+
+/* side.c: a side object with room for count vectors; NULL: no memory. */
+pri_side *pri_side_take(pro_loop *loop, size_t count);
+void      pri_side_give(pro_loop *loop, pri_side *side);
+void      pri_sides_free(pro_loop *loop);
+
+/* scope.c */
+void pri_scope_init_root(pro_loop *loop);
+void pri_scope_count(pro_scope *scope);   /* one thing more lives in it */
+void pri_scope_uncount(pro_scope *scope); /* one less; it may now be over */
+void pri_scope_tell(pro_loop *loop);      /* run the functions that are due */
+
+#endif

@@ -1,0 +1,330 @@
+/* The life of one operation; see op.h for the picture.
+ *
+ * The happy path: an initiating function fills the step and calls pri_op_begin; pri_handle_queue
+ * starts it (pri_op_start, engine->start); a later turn hands a record to pri_handle_record, which
+ * ends in pri_op_complete and so in the handler.  All other ways to end go through pri_op_finish:
+ * they have a result without the kernel and wait on loop->ready, so that no handler ever runs inside
+ * the call that caused it.
+ *
+ * Invariants:
+ *   state == IDLE                   <==>  the operation is the caller's
+ *   state in QUEUED..READY           ==>  it is in the list of its scope, and counted there
+ *   state in QUEUED, STARTED         ==>  on the timer wheel if and only if it has a deadline
+ *   pri_cause != 0                   ==>  state in QUEUED..READY; written once per life
+ *   the scope's count is given back only after the handler returned */
+#include "core/op.h"
+
+#include <stdio.h>
+
+_Static_assert(sizeof(void *) != 8 || sizeof(pro_op) <= 192, "an operation is three cache lines");
+_Static_assert(offsetof(pro_op, pri_timer) == offsetof(pro_op, deadline_ns) + 8,
+               "the wheel finds the deadline right before the link");
+
+#if defined(__GNUC__)
+__attribute__((tls_model("initial-exec"))) /* signal handlers may post: no lazy allocation */
+#endif
+static _Thread_local pro_loop *current_loop;
+
+static const char *const kind_names[] = {
+#define KIND_NAME(kind, name) name,
+    PRI_OP_KINDS(KIND_NAME)
+#undef KIND_NAME
+};
+
+static pro_op *op_of_timer(const pri_link *link)
+{
+    return pro_container_of((pri_link *)(uintptr_t)link, pro_op, pri_timer);
+}
+
+static void set_state(pro_op *op, pri_op_state state)
+{
+    op->pri_kernel_step.op_state = (uint8_t)state;
+}
+
+/* Where it counts; asked while it is in flight. */
+static pro_scope *scope_of(const pro_op *op)
+{
+    const pri_step *step = &op->pri_kernel_step;
+    if (step->flags & PRI_STEP_UNCOUNTED) return step->data;
+    if (op->scope) return op->scope;
+    return step->handle ? step->handle->pri_scope : &op->pri_loop->root;
+}
+
+/* ---- Beginning ------------------------------------------------------------------------------ */
+
+static void begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                  const char *site, pro_handler *done)
+{
+    pri_step *step = &op->pri_kernel_step;
+    if (step->op_state != PRI_IDLE) {
+        pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, kind_names[kind],
+                  kind_names[step->op_kind], op->pri_site);
+    }
+    step->op_kind = (uint8_t)kind;
+    step->kind = PRI_STEP_NONE;
+    step->flags = 0;
+    step->generation++;
+    step->handle = handle;
+    op->value = 0;
+    op->error = PRO_OK;
+    op->pri_cause = 0;
+    op->pri_done = done;
+    op->pri_loop = loop;
+    op->pri_site = site;
+    op->pri_correlation = loop->correlation ? loop->correlation : ++loop->correlation_last;
+    op->pri_start_ns = loop->now_ns;
+    op->pri_timer.next = NULL;
+    pri_list_init(&op->pri_queue);
+    set_state(op, PRI_QUEUED);
+
+    pro_scope *scope = scope_of(op);
+    pri_list_append(&scope->pri_ops, &op->pri_scope);
+    pri_scope_count(scope);
+    loop->live_ops++;
+    loop->stats.initiated++;
+}
+
+/* From here on the operation must not look at its handle. */
+static void uncount_on_handle(pro_op *op)
+{
+    pro_scope *scope = scope_of(op);
+    op->pri_kernel_step.flags |= PRI_STEP_UNCOUNTED;
+    op->pri_kernel_step.data = scope;
+    op->pri_kernel_step.handle = NULL;
+}
+
+bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                  const char *site, pro_handler *done)
+{
+    begin(op, loop, handle, kind, site, done);
+    int refused = pro_scope_closing(scope_of(op)) ? PRO_ECANCELED : PRO_OK;
+    if (handle && handle->pri_state != PRI_HANDLE_OPEN) refused = PRO_ECLOSED;
+    if (refused) {
+        uncount_on_handle(op);
+        pri_op_finish(op, refused, 0);
+        return false;
+    }
+    if (handle) handle->pri_live++;
+    if (op->deadline_ns != PRO_NEVER) pri_wheel_insert(&loop->timers, &op->pri_timer);
+    return true;
+}
+
+void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done)
+{
+    begin(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done);
+    uncount_on_handle(op);
+}
+
+void pri_op_start(pro_op *op)
+{
+    set_state(op, PRI_STARTED);
+    pri_step *step = &op->pri_kernel_step;
+    if (step->kind != PRI_STEP_NONE) op->pri_loop->engine->start(op->pri_loop, step);
+}
+
+/* ---- Ending --------------------------------------------------------------------------------- */
+
+/* The result stands: no deadline or cancel can touch it from now on. */
+static void settle(pro_op *op, int error, int64_t value)
+{
+    pri_step *step = &op->pri_kernel_step;
+    if (pri_wheel_holds(&op->pri_timer)) pri_wheel_remove(&op->pri_timer);
+    if (step->flags & PRI_STEP_SIDE) {
+        step->flags &= (uint8_t)~PRI_STEP_SIDE;
+        pri_side_give(op->pri_loop, step->data);
+    }
+    op->error = error;
+    op->value = value;
+}
+
+/* What the handler did not take goes back; after it nothing of the operation may be touched. */
+static void run_handler(pro_loop *loop, pro_op *op)
+{
+    loop->correlation = op->pri_correlation;
+    loop->stats.handlers++;
+    op->pri_done(op);
+    loop->correlation = 0;
+    loop->system_error = 0;
+    loop->accepted.op = NULL;
+    if (loop->accepted.fd >= 0) {
+        loop->engine->net->close(&loop->env, loop->accepted.fd, 0);
+        loop->accepted.fd = -1;
+    }
+}
+
+/* The caller's again: unlink it everywhere, then call out, then let the scope go. */
+static void deliver(pro_op *op)
+{
+    pro_loop   *loop = op->pri_loop;
+    pri_step   *step = &op->pri_kernel_step;
+    pro_scope  *scope = scope_of(op);
+    pro_handle *handle = step->handle;
+
+    pri_list_remove(&op->pri_scope);
+    set_state(op, PRI_IDLE);
+    op->flags = 0;
+    op->deadline_ns = PRO_NEVER;
+    loop->live_ops--;
+    loop->stats.completed++;
+    if (op->error == PRO_ECANCELED) loop->stats.canceled++;
+    if (op->error == PRO_ETIMEDOUT) loop->stats.timed_out++;
+    if (handle) pri_handle_uncount(handle);
+    run_handler(loop, op);
+    pri_scope_uncount(scope);
+}
+
+void pri_op_finish(pro_op *op, int error, int64_t value)
+{
+    settle(op, error, value);
+    set_state(op, PRI_READY);
+    pri_list_append(&op->pri_loop->ready, &op->pri_queue);
+}
+
+void pri_op_complete(pro_op *op, int error, int64_t value)
+{
+    settle(op, error, value);
+    deliver(op);
+}
+
+void pri_op_complete_more(pro_op *op, int64_t value)
+{
+    op->error = PRO_OK;
+    op->value = value;
+    op->flags = PRO_MORE;
+    /* Each connection is the root of a story of its own. */
+    op->pri_correlation = ++op->pri_loop->correlation_last;
+    run_handler(op->pri_loop, op);
+}
+
+void pri_op_run_ready(pro_loop *loop)
+{
+    pri_link now; /* what becomes ready in these handlers waits for the next turn */
+    pri_list_init(&now);
+    pri_list_splice(&now, &loop->ready);
+    while (!pri_list_empty(&now)) deliver(pro_container_of(pri_list_pop(&now), pro_op, pri_queue));
+}
+
+/* ---- Causes --------------------------------------------------------------------------------- */
+
+void pri_op_cancel(pro_op *op, int cause)
+{
+    pri_op_state state = pri_op_state_of(op);
+    if ((state != PRI_QUEUED && state != PRI_STARTED) || op->pri_cause) return;
+    if (pri_op_kind_of(op) == PRI_OP_CLOSE) return;
+    op->pri_cause = (uint8_t)-cause;
+    if (state == PRI_STARTED && op->pri_kernel_step.kind != PRI_STEP_NONE) {
+        op->pri_loop->engine->cancel(op->pri_loop, &op->pri_kernel_step);
+        return;
+    }
+    pri_list_remove(&op->pri_queue);
+    pro_handle *handle = op->pri_kernel_step.handle;
+    if (handle) pri_handle_left(op);
+    pri_op_finish(op, cause, 0);
+}
+
+void pri_op_expire(pri_link *due)
+{
+    while (!pri_list_empty(due)) {
+        pri_link *link = pri_list_pop(due);
+        pro_op   *op = op_of_timer(link);
+        link->next = NULL;
+        if (pri_op_kind_of(op) == PRI_OP_TIMER && op->pri_kernel_step.len == op->deadline_ns)
+            pri_op_finish(op, PRO_OK, 0);
+        else
+            pri_op_cancel(op, PRO_ETIMEDOUT);
+    }
+}
+
+bool pri_op_before(const pri_link *a, const pri_link *b)
+{
+    return op_of_timer(a)->pri_start_ns < op_of_timer(b)->pri_start_ns;
+}
+
+/* ---- Posts ---------------------------------------------------------------------------------- */
+
+/* One messaging primitive: push by compare-and-swap, take all by exchange.  The loop says "asleep"
+ * before it looks at the stack for the last time, the poster looks at "asleep" after it pushed, both
+ * sequentially consistent: at least one of them sees the other, so no wake-up is lost.  One poster
+ * takes the flag down and wakes; the others find it down. */
+void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done)
+{
+    pri_step *step = &op->pri_kernel_step;
+    if (step->op_state != PRI_IDLE) {
+        pri_abort("%s: post with an operation in flight: %s, initiated at %s", site,
+                  kind_names[step->op_kind], op->pri_site);
+    }
+    step->op_kind = PRI_OP_POST;
+    step->kind = PRI_STEP_NONE;
+    step->flags = 0;
+    step->generation++;
+    step->handle = NULL;
+    op->pri_done = done;
+    op->pri_loop = loop;
+    op->pri_site = site;
+    op->pri_cause = 0;
+    op->pri_correlation = current_loop ? current_loop->correlation : 0;
+    set_state(op, PRI_POSTED);
+
+    pri_link *newest = atomic_load_explicit(&loop->posts, memory_order_relaxed);
+    do op->pri_queue.next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->posts, &newest, &op->pri_queue,
+                                                  memory_order_seq_cst, memory_order_relaxed));
+    if (atomic_exchange(&loop->asleep, false)) loop->engine->wake(loop);
+}
+
+void(pro_post)(pro_op *op, pro_loop *loop, pro_handler *done) { pro_post_at("?", op, loop, done); }
+
+void pri_op_run_posts(pro_loop *loop, int error)
+{
+    pri_link *newest = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
+    pri_link *oldest = NULL;
+    for (pri_link *link = newest, *next; link; link = next) {
+        next = link->next;
+        link->next = oldest;
+        oldest = link;
+    }
+    for (pri_link *link = oldest, *next; link; link = next) {
+        next = link->next; /* before the handler, which may post or free the operation */
+        pro_op *op = pro_container_of(link, pro_op, pri_queue);
+        op->value = 0;
+        op->error = error;
+        op->flags = 0;
+        op->deadline_ns = PRO_NEVER;
+        op->pri_start_ns = loop->now_ns;
+        if (!op->pri_correlation) op->pri_correlation = ++loop->correlation_last;
+        set_state(op, PRI_IDLE);
+        loop->stats.initiated++;
+        loop->stats.completed++;
+        run_handler(loop, op);
+    }
+}
+
+void pri_op_set_current_loop(pro_loop *loop) { current_loop = loop; }
+
+/* ---- What users ask ------------------------------------------------------------------------- */
+
+void pro_cancel(pro_op *op) { pri_op_cancel(op, PRO_ECANCELED); }
+
+int pro_op_in_flight(const pro_op *op) { return op->pri_kernel_step.op_state != PRI_IDLE; }
+
+uint64_t pro_op_correlation(const pro_op *op) { return op->pri_correlation; }
+
+const char *pro_op_site(const pro_op *op)
+{
+    return op->pri_site ? op->pri_site : "never initiated";
+}
+
+const char *pro_op_name(const pro_op *op) { return kind_names[op->pri_kernel_step.op_kind]; }
+
+size_t pri_op_describe(const pro_op *op, char *buf, size_t size)
+{
+    static const char *const states[] = {"idle", "queued", "started", "ready", "posted"};
+    const pri_step          *step = &op->pri_kernel_step;
+    uint64_t                 age_us = (op->pri_loop->now_ns - op->pri_start_ns) / 1000;
+    int n = snprintf(buf, size, "%s at %s: %s for %llu us, correlation %llu%s%s",
+                     kind_names[step->op_kind], op->pri_site, states[step->op_state],
+                     (unsigned long long)age_us, (unsigned long long)op->pri_correlation,
+                     op->pri_cause ? ", cause " : "",
+                     op->pri_cause ? pro_error_name(-(int)op->pri_cause) : "");
+    return n < 0 ? 0 : (size_t)n;
+}

@@ -1,0 +1,141 @@
+/* The life of one operation: the only place where its state is written is op.c.
+ *
+ *            begin            start             record
+ *     IDLE ---------> QUEUED ---------> STARTED ---------> (handler) IDLE
+ *       |               |                  |
+ *       |               | finish           | finish        a result without the kernel
+ *       |               v                  v
+ *       |             READY <--------------+ ------------> (handler) IDLE
+ *       | posted
+ *       +-----------> POSTED ----------------------------> (handler) IDLE
+ */
+#ifndef PRI_OP_H
+#define PRI_OP_H
+
+#include "core/loop.h"
+
+typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
+
+/* X(KIND, name) */
+#define PRI_OP_KINDS(X)                                                                            \
+    X(NONE, "none")                                                                                \
+    X(POST, "post")                                                                                \
+    X(TIMER, "timer")                                                                              \
+    X(SIGNAL, "signal")                                                                            \
+    X(CLOSE, "close")                                                                              \
+    X(SHUTDOWN, "shutdown")                                                                        \
+    X(CONNECT, "connect")                                                                          \
+    X(ACCEPT, "accept")                                                                            \
+    X(ACCEPT_MULTI, "accept_multi")                                                                \
+    X(RECV, "recv")                                                                                \
+    X(RECV_EXACTLY, "recv_exactly")                                                                \
+    X(SEND, "send")                                                                                \
+    X(SEND_ALL, "send_all")
+
+typedef enum pri_op_kind {
+#define PRI_OP_ENUM(kind, name) PRI_OP_##kind,
+    PRI_OP_KINDS(PRI_OP_ENUM)
+#undef PRI_OP_ENUM
+} pri_op_kind;
+
+/* pri_step.flags that belong to the core. */
+#define PRI_STEP_UNCOUNTED 0x10u /* its handle may be gone: data is the scope it counts in */
+#define PRI_STEP_SIDE 0x20u      /* data is a side object, ours to give back */
+
+static inline pri_op_state pri_op_state_of(const pro_op *op)
+{
+    return (pri_op_state)op->pri_kernel_step.op_state;
+}
+
+static inline pri_op_kind pri_op_kind_of(const pro_op *op)
+{
+    return (pri_op_kind)op->pri_kernel_step.op_kind;
+}
+
+/* Begin the life of an operation: IDLE -> QUEUED, counted in its scope, its deadline on the wheel;
+ * aborts if it is in flight.  handle may be NULL.  false: it was refused (a closing scope, a closed
+ * handle) and has its result. */
+bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                  const char *site, pro_handler *done);
+
+/* The same for an operation that ends handles: never refused, no deadline. */
+void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done);
+
+/* QUEUED -> STARTED: by the engine, or (step kind NONE) by a part of the core that finishes it. */
+void pri_op_start(pro_op *op);
+
+/* QUEUED or STARTED -> READY: this is the result; the handler runs on this or the next turn.  The
+ * operation must be in no queue. */
+void pri_op_finish(pro_op *op, int error, int64_t value);
+
+/* A result that came from the kernel: STARTED -> IDLE, and run the handler, as the last thing. */
+void pri_op_complete(pro_op *op, int error, int64_t value);
+
+/* The same for a completion that is not the last one. */
+void pri_op_complete_more(pro_op *op, int64_t value);
+
+/* Run the handlers of all operations that are READY now. */
+void pri_op_run_ready(pro_loop *loop);
+
+/* Take what was posted and run it, in the order of posting. */
+void pri_op_run_posts(pro_loop *loop, int error);
+
+/* Operations whose time has come: finish timers, cancel the others.  due is what the wheel gave; an
+ * operation whose result came in the meantime has left it by itself. */
+void pri_op_expire(pri_link *due);
+
+/* Accept a cause, if there is none yet and the result does not stand. */
+void pri_op_cancel(pro_op *op, int cause);
+
+/* Whose handlers run on this thread from now on, for the correlation of posts; NULL: none. */
+void pri_op_set_current_loop(pro_loop *loop);
+
+/* The order of initiation on the wheel. */
+bool pri_op_before(const pri_link *a, const pri_link *b);
+
+/* What it is, where, how old, in one line. */
+size_t pri_op_describe(const pro_op *op, char *buf, size_t size);
+
+/* handle.c ------------------------------------------------------------------------------------ */
+
+typedef enum pri_handle_state {
+    PRI_HANDLE_NONE, /* zeroed */
+    PRI_HANDLE_OPEN,
+    PRI_HANDLE_CLOSING,
+    PRI_HANDLE_CLOSED
+} pri_handle_state;
+
+typedef enum pri_handle_kind { PRI_SOCKET, PRI_LISTENER } pri_handle_kind;
+typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
+
+/* pro_handle.pri_flags */
+#define PRI_HANDLE_HOLE 0x01u     /* a send was cut short: the write side is over */
+#define PRI_HANDLE_SHUT 0x02u     /* the sending side was shut down */
+#define PRI_HANDLE_ABORTIVE 0x04u /* close with a reset */
+
+/* A handle becomes the library's, in a scope; fd may be -1.  In a closing scope it is closed from the
+ * start, and fd is still the caller's. */
+void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                     intptr_t fd);
+
+/* Queue a begun operation in a direction; start it if it is the first. */
+void pri_handle_queue(pro_op *op, pri_direction direction);
+
+/* A begun transfer of length zero: complete on the next turn without the kernel. */
+void pri_handle_nothing(pro_op *op, pri_direction direction);
+
+/* A record of the engine. */
+void pri_handle_record(pro_loop *loop, const pri_record *record);
+
+/* The operation left its queue without a record: it was canceled before it started. */
+void pri_handle_left(pro_op *op);
+
+/* Close; op, if not NULL, is a begun close that completes at the end. */
+void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive);
+
+/* One operation fewer; of a closing handle the last one ends it. */
+void pri_handle_uncount(pro_handle *handle);
+
+void pri_handle_cancel(pro_handle *handle, int cause);
+
+#endif

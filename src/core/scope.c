@@ -1,0 +1,181 @@
+/* Scopes: a tree of lives, counted.
+ *
+ * A scope is asked to drain or to close; what it then has to say (on_stop, on_drained) is said from
+ * the loop: the scope stands on loop->telling until pri_scope_tell comes by.  A walk over the tree
+ * runs no code of the user's and frees nothing, so it needs no stack and no care.
+ *
+ * Invariants:
+ *   pri_live = operations until their handlers returned + open handles + child scopes + holds
+ *   pri_idle = open handles
+ *   pri_tell != 0                 <==>  it stands on loop->telling
+ *   ENDED                          ==>  on_drained has begun; never touched again (but the root)
+ *   a child's state is never behind its parent's */
+#include "core/op.h"
+
+_Static_assert(offsetof(pro_scope, pri_drain) == offsetof(pro_scope, pri_deadline_ns) + 8,
+               "the wheel finds the deadline right before the link");
+
+enum { OPEN, DRAINING, CLOSING, ENDED };
+enum { TELL_STOP = 1, TELL_CHECK = 2 };
+
+static pro_scope *scope_of_sibling(pri_link *link)
+{
+    return pro_container_of(link, pro_scope, pri_sibling);
+}
+
+/* The scope after s in a walk over the tree below root, parents first; NULL at the end. */
+static pro_scope *next_in_tree(const pro_scope *root, pro_scope *s)
+{
+    if (!pri_list_empty(&s->pri_children)) return scope_of_sibling(s->pri_children.next);
+    while (s != root && s->pri_sibling.next == &s->pri_parent->pri_children) s = s->pri_parent;
+    return s == root ? NULL : scope_of_sibling(s->pri_sibling.next);
+}
+
+static void tell(pro_scope *scope, uint8_t what)
+{
+    if (!scope->pri_tell) pri_list_append(&scope->pri_loop->telling, &scope->pri_pending);
+    scope->pri_tell |= what;
+}
+
+static void init(pro_scope *scope, pro_loop *loop, pro_scope *parent, pro_scope_fn *on_drained)
+{
+    void *user = scope->user;
+    *scope = (pro_scope){
+        .user = user, .pri_loop = loop, .pri_parent = parent, .pri_on_drained = on_drained};
+    pri_list_init(&scope->pri_children);
+    pri_list_init(&scope->pri_ops);
+    pri_list_init(&scope->pri_handles);
+    pri_list_init(&scope->pri_sibling);
+}
+
+void pri_scope_init_root(pro_loop *loop) { init(&loop->root, loop, NULL, NULL); }
+
+void pro_scope_init(pro_scope *scope, pro_loop *loop, pro_scope *parent, pro_scope_fn *on_drained)
+{
+    if (!parent) parent = &loop->root;
+    if (parent->pri_state == ENDED) pri_abort("a scope is made in one that has ended");
+    init(scope, loop, parent, on_drained);
+    pri_list_append(&parent->pri_children, &scope->pri_sibling);
+    pri_scope_count(parent);
+    scope->pri_state = parent->pri_state;
+    if (scope->pri_state != OPEN) tell(scope, TELL_CHECK);
+}
+
+void pro_scope_on_stop(pro_scope *scope, pro_scope_fn *on_stop)
+{
+    scope->pri_on_stop = on_stop;
+    if (on_stop && scope->pri_state == DRAINING) tell(scope, TELL_STOP);
+}
+
+/* ---- Counting ------------------------------------------------------------------------------- */
+
+/* Is there a next thing to say or do, now that the count has changed? */
+static void check(pro_scope *scope)
+{
+    if (scope->pri_state == OPEN || scope->pri_tell) return; /* told later, checked then */
+    if (scope->pri_state == DRAINING && scope->pri_live > 0 && scope->pri_live == scope->pri_idle)
+        pro_scope_close(scope); /* only handles are left, and nobody to use them */
+    else if (scope->pri_live == 0)
+        tell(scope, TELL_CHECK);
+}
+
+void pri_scope_count(pro_scope *scope)
+{
+    if (scope->pri_live++ == UINT32_MAX) pri_abort("a scope counts more than 2^32 - 1 things");
+}
+
+void pri_scope_uncount(pro_scope *scope)
+{
+    scope->pri_live--;
+    check(scope);
+}
+
+void pro_scope_hold(pro_scope *scope) { pri_scope_count(scope); }
+
+void pro_scope_release(pro_scope *scope)
+{
+    if (scope->pri_live == scope->pri_idle) pri_abort("a scope is released more often than held");
+    pri_scope_uncount(scope);
+}
+
+/* ---- Ending --------------------------------------------------------------------------------- */
+
+void pro_scope_drain(pro_scope *scope, uint64_t deadline_ns)
+{
+    if (scope->pri_state >= CLOSING) return;
+    if (deadline_ns != PRO_NEVER &&
+        (!pri_wheel_holds(&scope->pri_drain) || deadline_ns < scope->pri_deadline_ns)) {
+        if (pri_wheel_holds(&scope->pri_drain)) pri_wheel_remove(&scope->pri_drain);
+        scope->pri_deadline_ns = deadline_ns;
+        pri_wheel_insert(&scope->pri_loop->drains, &scope->pri_drain);
+    }
+    for (pro_scope *s = scope; s; s = next_in_tree(scope, s)) {
+        if (s->pri_state != OPEN) continue;
+        s->pri_state = DRAINING;
+        tell(s, TELL_STOP);
+    }
+}
+
+void pro_scope_close(pro_scope *scope)
+{
+    if (scope->pri_state >= CLOSING) return;
+    for (pro_scope *s = scope; s; s = next_in_tree(scope, s)) {
+        if (s->pri_state >= CLOSING) continue;
+        s->pri_state = CLOSING;
+        s->pri_tell &= (uint8_t)~TELL_STOP;
+        tell(s, TELL_CHECK);
+        if (pri_wheel_holds(&s->pri_drain)) pri_wheel_remove(&s->pri_drain);
+        for (pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next)
+            pri_op_cancel(pro_container_of(l, pro_op, pri_scope), PRO_ECANCELED);
+        for (pri_link *l = s->pri_handles.next, *next; l != &s->pri_handles; l = next) {
+            next = l->next;
+            pri_handle_close(pro_container_of(l, pro_handle, pri_of_scope), NULL, false);
+        }
+    }
+}
+
+void pro_scope_cancel(pro_scope *scope)
+{
+    for (pro_scope *s = scope; s; s = next_in_tree(scope, s))
+        for (pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next)
+            pri_op_cancel(pro_container_of(l, pro_op, pri_scope), PRO_ECANCELED);
+}
+
+/* It is over, unless something came to life since that was noticed. */
+static void finish(pro_scope *scope)
+{
+    if (scope->pri_live > 0) return;
+    pro_scope *parent = scope->pri_parent;
+    if (pri_wheel_holds(&scope->pri_drain)) pri_wheel_remove(&scope->pri_drain);
+    pri_list_remove(&scope->pri_sibling);
+    scope->pri_state = ENDED;
+    if (scope->pri_on_drained) scope->pri_on_drained(scope);
+    if (parent) pri_scope_uncount(parent); /* held until on_drained returned */
+}
+
+void pri_scope_tell(pro_loop *loop)
+{
+    pri_link now;
+    pri_list_init(&now);
+    pri_list_splice(&now, &loop->telling);
+    while (!pri_list_empty(&now)) {
+        pro_scope *scope = pro_container_of(pri_list_pop(&now), pro_scope, pri_pending);
+        uint8_t    what = scope->pri_tell;
+        scope->pri_tell = 0;
+        if ((what & TELL_STOP) && scope->pri_on_stop) {
+            loop->stats.handlers++;
+            scope->pri_on_stop(scope); /* cannot end the scope: that is told on another turn */
+        }
+        if (scope->pri_state == OPEN || scope->pri_tell) continue;
+        if (scope->pri_live == 0)
+            finish(scope);
+        else
+            check(scope);
+    }
+}
+
+int pro_scope_draining(const pro_scope *scope) { return scope->pri_state != OPEN; }
+
+int pro_scope_closing(const pro_scope *scope) { return scope->pri_state >= CLOSING; }
+
+uint32_t pro_scope_live(const pro_scope *scope) { return scope->pri_live; }

@@ -1,0 +1,150 @@
+/* Text: errors by name, masks, the lines that say why, the dump of what is alive. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/op.h"
+
+uint32_t pro_version(void) { return PRO_VERSION; }
+
+const char *pro_error_name(int error)
+{
+    switch (error) {
+#define NAME(name, number, text)                                                                   \
+    case name: return #name;
+        PRO_ERRORS(NAME)
+#undef NAME
+    default: return "PRO_E?";
+    }
+}
+
+const char *pro_error_text(int error)
+{
+    switch (error) {
+#define TEXT(name, number, text)                                                                   \
+    case name: return text;
+        PRO_ERRORS(TEXT)
+#undef TEXT
+    default: return "unknown error";
+    }
+}
+
+/* Does text, up to a comma or its end, equal the word of that length? */
+static bool same_word(const char *text, const char *word, size_t len)
+{
+    return strncmp(text, word, len) == 0 && (text[len] == ',' || text[len] == '\0');
+}
+
+int pri_masked(const char *mask, const char *word)
+{
+    size_t len = strcspn(word, ",");
+    while (mask && *mask) {
+        if (same_word(mask, word, len)) return 1;
+        mask = strchr(mask, ',');
+        if (mask) mask++;
+    }
+    return 0;
+}
+
+void pri_why_add(pri_why *why, const char *format, ...)
+{
+    size_t  room = sizeof why->text - why->len;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(why->text + why->len, room, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n + 2 > room) {
+        why->text[why->len] = '\0'; /* what does not fit is left out as a whole line */
+        return;
+    }
+    why->len += (size_t)n;
+    why->text[why->len++] = '\n';
+    why->text[why->len] = '\0';
+}
+
+void pri_why_line(pri_why *why, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why->line, sizeof why->line, format, args);
+    va_end(args);
+}
+
+static size_t copy_text(const char *text, char *buf, size_t size)
+{
+    size_t len = strlen(text);
+    if (size > 0) {
+        size_t part = len < size ? len : size - 1;
+        memcpy(buf, text, part);
+        buf[part] = '\0';
+    }
+    return len;
+}
+
+size_t pro_loop_explain(const pro_loop *loop, char *buf, size_t size)
+{
+    return copy_text(loop->why.text, buf, size);
+}
+
+size_t pro_loop_explain_line(const pro_loop *loop, char *buf, size_t size)
+{
+    return copy_text(loop->why.line, buf, size);
+}
+
+/* ---- The dump ------------------------------------------------------------------------------- */
+
+typedef struct dump {
+    void (*fn)(void *arg, const char *line);
+    void  *arg;
+    size_t lines;
+} dump;
+
+static void dump_line(dump *d, int depth, const char *text)
+{
+    char line[320];
+    snprintf(line, sizeof line, "%*s%s", 2 * (depth < 20 ? depth : 20), "", text);
+    d->fn(d->arg, line);
+    d->lines++;
+}
+
+static void dump_handle(dump *d, int depth, const pro_handle *handle)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s, descriptor %lld%s",
+             handle->pri_kind == PRI_LISTENER ? "listener" : "socket", (long long)handle->pri_fd,
+             handle->pri_state == PRI_HANDLE_CLOSING ? ", closing" : "");
+    dump_line(d, depth, text);
+}
+
+size_t pro_loop_dump(pro_loop *loop, void (*fn)(void *arg, const char *line), void *arg)
+{
+    static const char *const states[] = {"open", "draining", "closing", "ended"};
+    dump                     d = {fn, arg, 0};
+    int                      depth = 0;
+    for (pro_scope *s = &loop->root; s;) {
+        char text[256];
+        if (s != &loop->root) {
+            snprintf(text, sizeof text, "scope %s, %u alive", states[s->pri_state], s->pri_live);
+            dump_line(&d, depth, text);
+        }
+        for (const pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next)
+            dump_handle(&d, depth + 1,
+                        pro_container_of((pri_link *)(uintptr_t)l, pro_handle, pri_of_scope));
+        for (const pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next) {
+            pri_op_describe(pro_container_of((pri_link *)(uintptr_t)l, pro_op, pri_scope), text,
+                            sizeof text);
+            dump_line(&d, depth + 1, text);
+        }
+        if (!pri_list_empty(&s->pri_children)) {
+            s = pro_container_of(s->pri_children.next, pro_scope, pri_sibling);
+            depth++;
+            continue;
+        }
+        while (s && s->pri_parent && s->pri_sibling.next == &s->pri_parent->pri_children) {
+            s = s->pri_parent;
+            depth--;
+        }
+        s = s->pri_parent ? pro_container_of(s->pri_sibling.next, pro_scope, pri_sibling) : NULL;
+    }
+    return d.lines;
+}

@@ -1,0 +1,599 @@
+/* Linux epoll: completions made of readiness.
+ *
+ * The kernel says when a descriptor may be tried; the engine tries, and reports what came of it.  A
+ * handle remembers what the kernel said (its bits), so that no call is made that must fail:
+ *
+ *     start   puts a step on the run list; no system call
+ *     turn    1. runs what is on the list: ready -> one system call -> a record
+ *                                          not   -> the step waits in its handle
+ *             2. looks at the kernel (epoll_wait): events set bits, and put steps that wait for them
+ *                back on the list; sleeps only if there is nothing to hand out and nothing to run
+ *             3. runs the list again
+ *     cancel  marks the step and puts it on the list; it reports instead of running
+ *
+ * A handle is registered when one of its steps has to wait for the first time, and for a direction
+ * when that has to be waited for; registering reports what is ready already.  Edge-triggered: the
+ * kernel speaks once, so a bit stays until something takes it down: EAGAIN, or a transfer that was
+ * shorter than asked.  A short receive says nothing once the stream is ending (the end or the error
+ * is still to be fetched, and no further edge comes) or has urgent data (a receive stops there).
+ *
+ * A receive that gets all it asked for leaves a guess: there may be more, or not.  Where the guess is
+ * wrong again and again (messages of a known length, one at a time) each one costs a call in vain;
+ * then the handle's reading becomes level-triggered, where the kernel looks again by itself, until
+ * data comes that nobody waits for.
+ *
+ * What goes wrong: the kernel refuses to register (that step ends with the error), or to be looked at
+ * (turn says so, if it has no records; nothing is lost).  The process has no descriptors left: an
+ * accept ends with that error, and its bit stays, since the connection is still in the backlog.
+ *
+ * Invariants (h: a handle's words, s: a step's):
+ *   h.step[d] == step               <==>  step was started, its final record not yet handed out
+ *   s.state == WAITING               ==>  not on the run list, and h.watched has the events of d
+ *   s.state in RUNNABLE, CANCELED    ==>  on the run list, once
+ *   h.watched == 0                  <==>  not registered
+ *   h.watched without EPOLLET        ==>  h.watched without EPOLLOUT: it would be reported for ever
+ *   turn skipped the look            ==>  the next one does not; no step began to wait unseen */
+#include "engine/epoll/epoll.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { READ, WRITE };
+
+/* Bits of a handle.  Zero is what holds for a new one: try to write, wait before reading. */
+enum {
+    READABLE = 1,
+    BLOCKED = 2, /* the kernel takes no more to write */
+    ENDING = 4,  /* a short receive does not mean that nothing is left */
+    GUESSED = 8  /* READABLE only because a receive got all it asked for */
+};
+
+/* Wrong guesses in a row, after which reading is level-triggered. */
+enum { WRONG_MAX = 3 };
+
+/* Connections that one run of a multishot accept takes, before others have their turn. */
+enum { ACCEPTS_MAX = 16 };
+
+enum { EVENTS_MAX = 1024 };
+
+static const uint32_t events_of[2] = {EPOLLIN | EPOLLRDHUP | EPOLLPRI, EPOLLOUT};
+
+/* What the engine keeps in a handle and in a step. */
+typedef struct __attribute__((may_alias)) handle_words {
+    pri_step *step[2]; /* by direction */
+    uint32_t  watched; /* events for which it is registered */
+    uint8_t   bits;
+    uint8_t   wrong; /* guesses in a row */
+} handle_words;
+
+typedef struct __attribute__((may_alias)) step_words {
+    pri_step *next; /* on the run list */
+    enum { RUNNABLE, WAITING, CANCELED } state;
+    bool begun; /* a connect: the kernel is at it */
+} step_words;
+
+_Static_assert(sizeof(handle_words) <= sizeof((pro_handle){0}.pri_engine), "it has room");
+_Static_assert(sizeof(step_words) <= sizeof((pri_step){0}.engine), "it has room");
+
+typedef struct epoll_engine {
+    const pro_env      *env;
+    int                 epoll_fd;
+    int                 wake_fd; /* an eventfd; edge-triggered, so it is never read */
+    pri_step           *first;   /* the run list */
+    pri_step           *last;
+    struct epoll_event *events;
+    int                 events_max;
+    bool                has_pwait2; /* waits are in nanoseconds */
+    bool                owes_look;  /* the next turn may not skip looking at the kernel */
+    atomic_bool         woken;      /* wake was called, and no waiting turn has returned since */
+} epoll_engine;
+
+static handle_words *words_of(pro_handle *handle) { return (handle_words *)handle->pri_engine; }
+
+static step_words *own(pri_step *step) { return (step_words *)step->engine; }
+
+static int direction_of(const pri_step *step)
+{
+    return step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ? WRITE : READ;
+}
+
+/* ---- The run list --------------------------------------------------------------------------- */
+
+static void append(epoll_engine *e, pri_step *step)
+{
+    own(step)->next = NULL;
+    if (e->first)
+        own(e->last)->next = step;
+    else
+        e->first = step;
+    e->last = step;
+}
+
+static pri_step *pop(epoll_engine *e)
+{
+    pri_step *step = e->first;
+    e->first = own(step)->next;
+    return step;
+}
+
+static void make_runnable(epoll_engine *e, pri_step *step)
+{
+    assert(own(step)->state == WAITING);
+    own(step)->state = RUNNABLE;
+    append(e, step);
+}
+
+/* ---- The kernel's side ---------------------------------------------------------------------- */
+
+/* What a call answered: a value, or a negated error number. */
+static int answer(int result) { return result < 0 ? -errno : result; }
+
+static int control(pro_loop *loop, epoll_engine *e, int what, intptr_t fd, uint32_t events,
+                   void *who)
+{
+    int fault = pri_os_fault(e->env, "epoll_ctl");
+    if (fault) return fault;
+    struct epoll_event event = {.events = events, .data.ptr = who};
+    if (loop) pri_loop_count_system_call(loop);
+    return answer(epoll_ctl(e->epoll_fd, what, (int)fd, &event));
+}
+
+/* Have the kernel report these events and no others. */
+static int watch(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
+{
+    handle_words *h = words_of(handle);
+    int           what = h->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int           error = control(loop, e, what, handle->pri_fd, events, handle);
+    if (!error) h->watched = events;
+    return error;
+}
+
+/* An end of the wait at this time on the loop's clock, as what is left of it. */
+static uint64_t left_until(const pro_loop *loop, uint64_t until_ns)
+{
+    uint64_t until = pri_loop_system_time(loop, until_ns), now = pri_os_clock_ns(NULL);
+    return until > now ? until - now : 0;
+}
+
+static int call_pwait2(epoll_engine *e, uint64_t left_ns)
+{
+#ifdef SYS_epoll_pwait2
+    struct {
+        int64_t sec, nsec; /* the kernel's timespec, whatever the C library's is */
+    } left = {(int64_t)(left_ns / PRO_SEC), (int64_t)(left_ns % PRO_SEC)};
+    return (int)syscall(SYS_epoll_pwait2, e->epoll_fd, e->events, e->events_max, &left, NULL,
+                        (size_t)0);
+#else
+    (void)e, (void)left_ns;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+static int call_wait(const pro_loop *loop, epoll_engine *e, uint64_t until_ns)
+{
+    if (until_ns == PRI_TURN_POLL) return epoll_wait(e->epoll_fd, e->events, e->events_max, 0);
+    if (until_ns == PRI_TURN_FOREVER) return epoll_wait(e->epoll_fd, e->events, e->events_max, -1);
+    uint64_t left_ns = left_until(loop, until_ns);
+    if (e->has_pwait2) return call_pwait2(e, left_ns);
+    uint64_t left_ms = left_ns / PRO_MSEC + (left_ns % PRO_MSEC != 0); /* never too early */
+    return epoll_wait(e->epoll_fd, e->events, e->events_max,
+                      left_ms < INT_MAX ? (int)left_ms : INT_MAX);
+}
+
+/* How many events there are, or a negated error number. */
+static int look(pro_loop *loop, epoll_engine *e, uint64_t until_ns)
+{
+    int count;
+    do {
+        if (atomic_load(&e->woken)) until_ns = PRI_TURN_POLL;
+        count = pri_os_fault(e->env, "epoll_wait");
+        if (count) continue;
+        pri_loop_count_system_call(loop);
+        count = answer(call_wait(loop, e, until_ns));
+    } while (count == -EINTR);
+    return count;
+}
+
+/* Level-triggered, and nobody came for it: back to edges, or the kernel would say it for ever. */
+static void calm(pro_loop *loop, epoll_engine *e, pro_handle *handle)
+{
+    handle_words *h = words_of(handle);
+    h->wrong = 0;
+    watch(loop, e, handle, h->watched | EPOLLET); /* refused: the next time it is said again */
+}
+
+static void hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
+{
+    handle_words *h = words_of(handle);
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)) {
+        pri_step *reader = h->step[READ];
+        if (!(h->watched & EPOLLET) && !reader && (h->bits & READABLE)) calm(loop, e, handle);
+        h->bits = (uint8_t)((h->bits | READABLE) & ~GUESSED);
+        if (events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)) h->bits |= ENDING;
+        if (reader && own(reader)->state == WAITING) make_runnable(e, reader);
+    }
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+        pri_step *writer = h->step[WRITE];
+        h->bits &= (uint8_t)~BLOCKED;
+        if (writer && own(writer)->state == WAITING) make_runnable(e, writer);
+    }
+}
+
+/* ---- Steps: each function returns how many records it wrote --------------------------------- */
+
+static int report(pri_step *step, int64_t value, pri_record *record)
+{
+    words_of(step->handle)->step[direction_of(step)] = NULL;
+    *record = (pri_record){.step = step, .value = value};
+    return 1;
+}
+
+static int report_error(pri_step *step, int64_t error, pri_record *record)
+{
+    report(step, 0, record);
+    record->error = pri_os_error((int)error);
+    record->system = (int32_t)-error;
+    return 1;
+}
+
+/* Not now: the step waits for the events of its direction. */
+static int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    int           direction = direction_of(step);
+    uint32_t      wanted = h->watched | events_of[direction] | EPOLLET;
+    if (direction == WRITE) h->wrong = 0; /* no level with EPOLLOUT */
+    if (direction == READ && h->wrong >= WRONG_MAX && !(h->bits & (ENDING | BLOCKED)))
+        wanted = events_of[READ];
+    if (wanted != h->watched) {
+        int error = watch(loop, e, step->handle, wanted);
+        if (error) return report_error(step, error, record);
+    }
+    own(step)->state = WAITING;
+    e->owes_look = true;
+    return 0;
+}
+
+/* How this receive changes what is known: of n, what it got, and len, what it asked for. */
+static void learn_from_receive(handle_words *h, int64_t n, size_t len)
+{
+    if (n == -EAGAIN) {
+        if ((h->bits & GUESSED) && h->wrong < WRONG_MAX) h->wrong++;
+        h->bits &= (uint8_t) ~(READABLE | GUESSED);
+        return;
+    }
+    if (h->bits & GUESSED) h->wrong = 0;
+    if (n <= 0 || (h->bits & ENDING)) return; /* more to fetch: the end again, an error */
+    if ((size_t)n < len)
+        h->bits &= (uint8_t) ~(READABLE | GUESSED);
+    else if (h->watched & EPOLLET)
+        h->bits |= GUESSED;
+    else
+        h->bits &= (uint8_t)~READABLE; /* the kernel says it again if there is more */
+}
+
+static int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
+
+    intptr_t fd = step->handle->pri_fd;
+    int64_t  n;
+    pri_loop_count_system_call(loop);
+    if (step->flags & PRI_STEP_VECTORS) {
+        const pri_side *side = step->data;
+        n = pri_os_recvv(e->env, fd, side->vecs + side->first, side->count - side->first);
+    } else {
+        n = pri_os_recv(e->env, fd, step->data, step->len);
+    }
+    learn_from_receive(h, n, step->len);
+    if (n >= 0) return report(step, n, record);
+    if (n != -EAGAIN) return report_error(step, n, record);
+    return wait_for_events(loop, e, step, record);
+}
+
+static int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (h->bits & BLOCKED) return wait_for_events(loop, e, step, record);
+
+    intptr_t fd = step->handle->pri_fd;
+    int64_t  n;
+    pri_loop_count_system_call(loop);
+    if (step->flags & PRI_STEP_VECTORS) {
+        const pri_side *side = step->data;
+        n = pri_os_sendv(e->env, fd, side->vecs + side->first, side->count - side->first);
+    } else {
+        n = pri_os_send(e->env, fd, step->data, step->len);
+    }
+    if (n == -EAGAIN || (n > 0 && (size_t)n < step->len)) h->bits |= BLOCKED;
+    if (n >= 0) return report(step, n, record);
+    if (n != -EAGAIN) return report_error(step, n, record);
+    return wait_for_events(loop, e, step, record);
+}
+
+/* What the kernel said about a handle before its connection attempt means nothing after it.  The next
+ * event is the end of the attempt; how it ended is asked by connecting again, which also ends it for
+ * the socket: after SO_ERROR alone Linux would take the next connect for the end of this one. */
+static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words   *h = words_of(step->handle);
+    const pri_side *side = step->data;
+    bool            begun = own(step)->begun;
+    if (!begun) h->bits = 0;
+    pri_loop_count_system_call(loop);
+    int error = pri_os_connect(e->env, step->handle->pri_fd, &side->address);
+    if (error == -EINPROGRESS || (begun && error == -EALREADY)) {
+        own(step)->begun = true;
+        h->bits |= BLOCKED;
+        return wait_for_events(loop, e, step, record);
+    }
+    if (begun && error == -EISCONN) error = 0;
+    return error ? report_error(step, error, record) : report(step, 0, record);
+}
+
+/* Errors of the connection that would have been accepted, not of the listener. */
+static bool is_of_connection(intptr_t error)
+{
+    switch (-error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM: /* a firewall's rule */
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT: return true;
+    default: return false;
+    }
+}
+
+static int run_accept(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *records,
+                      int room)
+{
+    handle_words *h = words_of(step->handle);
+    bool          is_multi = step->flags & PRI_STEP_MULTI;
+    int           count = 0;
+    if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, records);
+
+    for (int i = 0; i < ACCEPTS_MAX && count < room; i++) {
+        pri_loop_count_system_call(loop);
+        intptr_t fd = pri_os_accept(e->env, step->handle->pri_fd, 1);
+        if (fd >= 0 && !is_multi) return report(step, fd, records);
+        if (fd >= 0) {
+            records[count++] = (pri_record){.step = step, .value = fd, .flags = PRI_RECORD_MORE};
+        } else if (fd == -EAGAIN) {
+            h->bits &= (uint8_t)~READABLE;
+            return count + wait_for_events(loop, e, step, &records[count]);
+        } else if (!is_multi || !is_of_connection(fd)) {
+            return count + report_error(step, fd, &records[count]);
+        }
+    }
+    append(e, step); /* still runnable: behind the others */
+    return count;
+}
+
+static int run(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *records, int room)
+{
+    assert(words_of(step->handle)->step[direction_of(step)] == step);
+    if (own(step)->state == CANCELED) {
+        report(step, 0, records);
+        records->error = PRO_ECANCELED;
+        return 1;
+    }
+    switch (step->kind) {
+    case PRI_STEP_RECV: return run_recv(loop, e, step, records);
+    case PRI_STEP_SEND: return run_send(loop, e, step, records);
+    case PRI_STEP_ACCEPT: return run_accept(loop, e, step, records, room);
+    case PRI_STEP_CONNECT: return run_connect(loop, e, step, records);
+    default: return report_error(step, -ENOSYS, records);
+    }
+}
+
+/* Run what is on the list now, each step once, while there is room for records. */
+static int run_list(pro_loop *loop, epoll_engine *e, pri_record *records, int room)
+{
+    const pri_step *end = e->last; /* what is appended meanwhile is behind it */
+    int             count = 0;
+    while (e->first && count < room) {
+        pri_step *step = pop(e);
+        count += run(loop, e, step, &records[count], room - count);
+        if (step == end) break;
+    }
+    return count;
+}
+
+/* ---- The contract --------------------------------------------------------------------------- */
+
+static void epoll_start(pro_loop *loop, pri_step *step)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    handle_words *h = words_of(step->handle);
+    int           direction = direction_of(step);
+    assert(!h->step[direction]);
+    h->step[direction] = step;
+    own(step)->state = RUNNABLE;
+    own(step)->begun = false;
+    append(e, step);
+}
+
+static void epoll_cancel(pro_loop *loop, pri_step *step)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    if (words_of(step->handle)->step[direction_of(step)] != step) return; /* handed out already */
+    if (own(step)->state == WAITING) make_runnable(e, step);
+    own(step)->state = CANCELED;
+}
+
+/* Explicitly: a copy of the descriptor elsewhere (dup, fork) would keep the registration, and with it
+ * a pointer to the handle.  Not a call that the environment may forbid. */
+static void epoll_detach(pro_loop *loop, pro_handle *handle)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    handle_words *h = words_of(handle);
+    assert(!h->step[READ] && !h->step[WRITE]);
+    if (h->watched) {
+        struct epoll_event ignored = {0};
+        pri_loop_count_system_call(loop);
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, (int)handle->pri_fd, &ignored);
+    }
+    *h = (handle_words){.watched = 0};
+}
+
+/* A turn that has records may leave the kernel alone, but not twice in a row (others wait there), and
+ * not if a step began to wait: it is promised an attempt in this turn. */
+static int epoll_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    int           count = run_list(loop, e, records, max);
+    if (count > 0 && !e->owes_look) {
+        e->owes_look = true;
+        return count;
+    }
+    if (count > 0 || e->first) until_ns = PRI_TURN_POLL;
+    int events = look(loop, e, until_ns);
+    if (until_ns != PRI_TURN_POLL) atomic_exchange(&e->woken, false);
+    if (events < 0) return count > 0 ? count : events;
+    e->owes_look = false;
+    for (int i = 0; i < events; i++) {
+        pro_handle *handle = e->events[i].data.ptr;
+        if (handle) hear(loop, e, handle, e->events[i].events);
+    }
+    return count + run_list(loop, e, &records[count], max - count);
+}
+
+/* The flag is for turns that have yet to look, the eventfd for one that sleeps. */
+static void epoll_wake(pro_loop *loop)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    if (atomic_exchange(&e->woken, true)) return;
+    int      saved = errno;
+    uint64_t one = 1;
+    if (write(e->wake_fd, &one, sizeof one) < 0) assert(errno == EAGAIN); /* counted to the brim */
+    errno = saved;
+}
+
+/* ---- Beginning and end ---------------------------------------------------------------------- */
+
+static void choose_wait(epoll_engine *e, const char *mask, pri_why *why)
+{
+    if (pri_masked(mask, "epoll_pwait2")) {
+        pri_why_add(why, "epoll_pwait2: masked; times are rounded up to milliseconds");
+    } else if (call_pwait2(e, 0) >= 0) {
+        e->has_pwait2 = true;
+        pri_why_add(why, "epoll_pwait2: used, times are in nanoseconds");
+    } else {
+        pri_why_add(why,
+                    "epoll_pwait2: refused (system error %d); times are rounded up to"
+                    " milliseconds",
+                    errno);
+    }
+    pri_why_line(why, "epoll: emulated, edge-triggered%s", e->has_pwait2 ? ", epoll_pwait2" : "");
+}
+
+/* All of the engine but its own memory. */
+static int set_up(epoll_engine *e, const pri_engine_options *options, pri_why *why)
+{
+    const pro_env *env = options->env;
+    const char    *what = "epoll_create";
+    int            error;
+    *e = (epoll_engine){.env = env};
+    e->events_max = options->batch_max < EVENTS_MAX ? (int)options->batch_max : EVENTS_MAX;
+    error = pri_os_fault(env, what);
+    if (!error) e->epoll_fd = error = answer(epoll_create1(EPOLL_CLOEXEC));
+    if (error < 0) goto refused;
+    what = "eventfd";
+    error = pri_os_fault(env, what);
+    if (!error) e->wake_fd = error = answer(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (error < 0) goto close_epoll;
+    what = "epoll_ctl";
+    error = control(NULL, e, EPOLL_CTL_ADD, e->wake_fd, EPOLLIN | EPOLLET, NULL);
+    if (error < 0) goto close_eventfd;
+    what = "memory";
+    error = -ENOMEM;
+    e->events = pri_env_realloc(env, NULL, (size_t)e->events_max * sizeof e->events[0]);
+    if (!e->events) goto close_eventfd;
+    choose_wait(e, options->mask, why);
+    return 0;
+
+close_eventfd:
+    close(e->wake_fd);
+close_epoll:
+    close(e->epoll_fd);
+refused:
+    pri_why_line(why, "epoll: refused: %s (system error %d)", what, -error);
+    pri_why_add(why, "epoll: refused: %s (system error %d)", what, -error);
+    return error;
+}
+
+static void tear_down(epoll_engine *e)
+{
+    pri_env_realloc(e->env, e->events, 0);
+    close(e->wake_fd);
+    close(e->epoll_fd);
+}
+
+static int epoll_probe(const pri_engine_options *options, pri_why *why)
+{
+    epoll_engine trial;
+    pri_why      before = *why;
+    int          error = set_up(&trial, options, why);
+    if (error) return error;
+    tear_down(&trial);
+    *why = before; /* init will say it */
+    return 0;
+}
+
+static int epoll_init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
+{
+    epoll_engine *e = pri_env_realloc(options->env, NULL, sizeof *e);
+    if (!e) return -ENOMEM;
+    int error = set_up(e, options, why);
+    if (error) {
+        pri_env_realloc(options->env, e, 0);
+        return error;
+    }
+    pri_loop_set_engine_state(loop, e);
+    return 0;
+}
+
+static void epoll_fini(pro_loop *loop)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    assert(!e->first);
+    const pro_env *env = e->env;
+    tear_down(e);
+    pri_env_realloc(env, e, 0);
+    pri_loop_set_engine_state(loop, NULL);
+}
+
+static int epoll_bind(pro_loop *loop)
+{
+    (void)loop; /* any thread may wait */
+    return 0;
+}
+
+const pri_engine pri_engine_epoll = {
+    .id = PRO_ENGINE_EPOLL,
+    .name = "epoll",
+    .net = &pri_os_net,
+    .nonblocking = 1,
+    .features = "epoll_pwait2",
+    .probe = epoll_probe,
+    .init = epoll_init,
+    .fini = epoll_fini,
+    .bind = epoll_bind,
+    .start = epoll_start,
+    .cancel = epoll_cancel,
+    .detach = epoll_detach,
+    .turn = epoll_turn,
+    .wake = epoll_wake,
+};

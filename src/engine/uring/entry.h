@@ -1,0 +1,155 @@
+/* A step as an entry of the ring: what it keeps in its engine words, and how each kind is asked of the
+ * kernel.
+ *
+ * An entry's user_data is its tag: the step's address and, in the 16 bits above, a number that is new
+ * with every entry, so that a cancel on its way cannot hit a later life of the same memory.  What is
+ * smaller than a page is not an address but an entry of the engine's own.
+ *
+ * Invariants, of a step's phase and its link:
+ *   WAITING    <==>  it has no entry yet; in the list of those
+ *   IN_RING    <==>  an entry with its tag is in the ring, its last completion not yet reaped;
+ *                    CANCEL_OWED  <==>  in the list of steps whose cancel has no entry
+ *   ENDED      <==>  its record, PRO_ECANCELED, is still to be handed out; in the list of those
+ *   REPORTED    ==>  it is the core's again, in no list */
+#ifndef PRI_URING_ENTRY_H
+#define PRI_URING_ENTRY_H
+
+#include <assert.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "engine/uring/probe.h"
+
+_Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
+                   offsetof(pro_vec, base) == offsetof(struct iovec, iov_base) &&
+                   offsetof(pro_vec, len) == offsetof(struct iovec, iov_len),
+               "a vector is handed to the kernel as it is");
+_Static_assert(sizeof(struct msghdr) <= PRI_OS_ADDRESS_SIZE, "a header fits into the scratch room");
+
+enum { ADDRESS_BITS = 48, OWN_ENTRIES = 4096 };
+
+/* In place of an address, for entries that are not a step's. */
+enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE };
+
+enum { WAITING = 1, IN_RING, ENDED, REPORTED }; /* step_words.phase */
+
+/* step_words.flags */
+#define CANCEL_WISHED 0x01u
+#define CANCEL_OWED 0x02u
+#define POLLING 0x04u  /* its entry is a poll: quirk nonblocking_file */
+#define AGAIN 0x08u    /* it had an entry before this one */
+#define ONE_SHOT 0x10u /* of a multishot accept: quirk multishot_einval */
+
+/* A step's engine words. */
+typedef struct __attribute__((may_alias)) step_words {
+    uint64_t tag; /* user_data of its entry */
+    uint32_t phase;
+    uint32_t flags;
+    pri_link link;
+} step_words;
+
+_Static_assert(sizeof(step_words) <= sizeof(((pri_step *)NULL)->engine),
+               "a step has room for our words");
+
+static inline step_words *words_of(pri_step *step) { return (step_words *)step->engine; }
+
+static inline pri_step *step_of_link(pri_link *link)
+{
+    return (pri_step *)((char *)link - offsetof(pri_step, engine) - offsetof(step_words, link));
+}
+
+static inline pri_step *step_of_tag(uint64_t tag)
+{
+    return (pri_step *)(uintptr_t)(tag & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+}
+
+static inline struct msghdr *header_in(pri_side *side)
+{
+    struct msghdr *msg = (struct msghdr *)(void *)side->scratch;
+    memset(msg, 0, sizeof *msg);
+    msg->msg_iov = (struct iovec *)(void *)&side->vecs[side->first];
+    msg->msg_iovlen = side->count - side->first;
+    return msg;
+}
+
+static inline void fill_data(struct io_uring_sqe *sqe, const pri_step *step, uint8_t plain,
+                             uint8_t vectors)
+{
+    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
+    if (step->flags & PRI_STEP_VECTORS) {
+        sqe->opcode = vectors;
+        sqe->addr = (uintptr_t)header_in(step->data);
+        sqe->len = 1;
+    } else {
+        sqe->opcode = plain;
+        sqe->addr = (uintptr_t)step->data;
+        sqe->len = (uint32_t)(step->len < max ? step->len : max);
+    }
+}
+
+static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
+{
+    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT;
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->poll32_events = __io_uring_prep_poll_mask(in ? POLLIN : POLLOUT);
+}
+
+/* Give the step its entry, which is all zero: from now on the kernel's completion ends it. */
+static inline void fill_step(pri_step *step, struct io_uring_sqe *sqe, uint32_t features,
+                             uint16_t sequence)
+{
+    step_words *words = words_of(step);
+    pro_handle *handle = step->handle;
+    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
+    words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
+    words->phase = IN_RING;
+    sqe->user_data = words->tag;
+    sqe->fd = (int)handle->pri_fd;
+    if (words->flags & POLLING) {
+        fill_poll(sqe, step);
+        return;
+    }
+    switch (step->kind) {
+    case PRI_STEP_RECV:
+        fill_data(sqe, step, IORING_OP_RECV, IORING_OP_RECVMSG);
+        /* The first word of a handle says that the last receive left something behind. */
+        if ((features & PRI_URING_POLL_FIRST) && !handle->pri_engine[0])
+            sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
+        break;
+    case PRI_STEP_SEND:
+        /* No MSG_WAITALL: a send may be short, and the core goes on where that is not wanted. */
+        fill_data(sqe, step, IORING_OP_SEND, IORING_OP_SENDMSG);
+        sqe->msg_flags = MSG_NOSIGNAL;
+        break;
+    case PRI_STEP_ACCEPT:
+        sqe->opcode = IORING_OP_ACCEPT;
+        sqe->accept_flags = SOCK_CLOEXEC;
+        if ((step->flags & PRI_STEP_MULTI) && !(words->flags & ONE_SHOT) &&
+            (features & PRI_URING_MULTISHOT_ACCEPT))
+            sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+        break;
+    case PRI_STEP_CONNECT: {
+        pri_side *side = step->data;
+        sqe->opcode = IORING_OP_CONNECT;
+        sqe->off = pri_os_address_out(&side->address, side->scratch);
+        sqe->addr = (uintptr_t)side->scratch;
+        break;
+    }
+    default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
+    }
+}
+
+/* Ask the kernel to end what the step's entry began. */
+static inline void fill_cancel(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+{
+    sqe->opcode = IORING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->addr = words_of(step)->tag;
+    sqe->user_data = OWN_CANCEL;
+    if (features & PRI_URING_CQE_SKIP) sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* Making a ring with what this kernel has, and saying why it is as it is. */
+#ifndef PRI_URING_PROBE_H
+#define PRI_URING_PROBE_H
+
+#include <liburing.h>
+
+#include "core/engine.h"
+
+/* What the engine uses beyond the bare necessities, and what happens without it.
+ * X(ID, word in a mask, without it) */
+#define PRI_URING_FEATURES(X)                                                                      \
+    X(SINGLE_ISSUER, "single_issuer", "the kernel locks, since any thread might submit")           \
+    X(DEFER_TASKRUN, "defer_taskrun", "completions are finished when the kernel likes")            \
+    X(COOP_TASKRUN, "coop_taskrun", "completions interrupt the running thread")                    \
+    X(TASKRUN_FLAG, "taskrun_flag", "a poll always makes a system call")                           \
+    X(SUBMIT_ALL, "submit_all", "a bad entry leaves those behind it to the next call")             \
+    X(CQ_SIZE, "cq_size", "a burst of completions may take the kernel's slow path")                \
+    X(RING_FD, "ring_fd", "each call looks up the ring's descriptor")                              \
+    X(MULTISHOT_ACCEPT, "multishot_accept", "one-shot accepts that the engine re-arms")            \
+    X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
+    X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \
+    X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
+    X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")
+
+enum {
+#define PRI_URING_ENUM(id, word, without) PRI_URING_##id##_BIT,
+    PRI_URING_FEATURES(PRI_URING_ENUM)
+#undef PRI_URING_ENUM
+};
+
+enum {
+#define PRI_URING_ENUM(id, word, without) PRI_URING_##id = 1 << PRI_URING_##id##_BIT,
+    PRI_URING_FEATURES(PRI_URING_ENUM)
+#undef PRI_URING_ENUM
+};
+
+/* Make a ring (disabled, if it has SINGLE_ISSUER) and find out which features are in force.  why may
+ * be NULL.  0, or a negated system number, and then there is no ring. */
+int pri_uring_open(struct io_uring *ring, uint32_t *features, const pri_engine_options *options,
+                   pri_why *why);
+
+/* The engine's probe: open, say why, close. */
+int pri_uring_probe(const pri_engine_options *options, pri_why *why);
+
+#endif

@@ -1,0 +1,374 @@
+/* TCP: check the arguments, fill the operation, queue it.  Everything that waits goes through
+ * pri_op_begin and pri_handle_queue; the rest are synchronous calls of the engine's network. */
+#include <proactor/net.h>
+
+#include <string.h>
+
+#include "core/op.h"
+
+static const pri_net *net_of(const pro_loop *loop) { return loop->engine->net; }
+
+static void must_be_made(const pro_handle *handle, const char *site)
+{
+    if (!handle->pri_loop) pri_abort("%s: a socket or listener that was never initialised", site);
+}
+
+/* ---- Sockets -------------------------------------------------------------------------------- */
+
+void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope)
+{
+    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, -1);
+}
+
+static bool is_closing(pro_loop *loop, const pro_scope *scope)
+{
+    return pro_scope_closing(scope ? scope : &loop->root);
+}
+
+/* A descriptor for a socket that has none.  0, or a negated system number. */
+static int open_descriptor(pro_loop *loop, pro_family family, intptr_t *fd)
+{
+    *fd = net_of(loop)->open(&loop->env, family, loop->engine->nonblocking);
+    return *fd < 0 ? (int)*fd : 0;
+}
+
+int pro_socket_open(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_family family)
+{
+    intptr_t fd;
+    if (is_closing(loop, scope)) return PRO_ECANCELED;
+    int error = open_descriptor(loop, family, &fd);
+    if (error) return pri_os_error(error);
+    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, fd);
+    s->handle.pri_family = (uint8_t)family;
+    return PRO_OK;
+}
+
+int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
+{
+    if (is_closing(loop, scope)) return PRO_ECANCELED;
+    int error = net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
+    if (error) return pri_os_error(error);
+    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, descriptor);
+    return PRO_OK;
+}
+
+/* PRO_OK if the handle has a descriptor to ask. */
+static int has_descriptor(const pro_handle *handle)
+{
+    if (handle->pri_state != PRI_HANDLE_OPEN) return PRO_ECLOSED;
+    return handle->pri_fd < 0 ? PRO_ENOTCONN : PRO_OK;
+}
+
+int pro_socket_bind(pro_socket *s, const pro_address *address)
+{
+    int error = has_descriptor(&s->handle);
+    if (error) return error;
+    pro_loop *loop = s->handle.pri_loop;
+    return pri_os_error(net_of(loop)->bind(&loop->env, s->handle.pri_fd, address));
+}
+
+static int local_of(const pro_handle *handle, pro_address *address)
+{
+    int error = has_descriptor(handle);
+    if (error) return error;
+    pro_loop *loop = handle->pri_loop;
+    return pri_os_error(net_of(loop)->local(&loop->env, handle->pri_fd, address));
+}
+
+int pro_socket_local(const pro_socket *s, pro_address *address)
+{
+    return local_of(&s->handle, address);
+}
+
+int pro_socket_peer(const pro_socket *s, pro_address *address)
+{
+    int error = has_descriptor(&s->handle);
+    if (error) return error;
+    pro_loop *loop = s->handle.pri_loop;
+    return pri_os_error(net_of(loop)->peer(&loop->env, s->handle.pri_fd, address));
+}
+
+int pro_socket_set(pro_socket *s, pro_option option, int value)
+{
+    int error = has_descriptor(&s->handle);
+    if (error) return error;
+    if ((int)option < 0 || option > PRO_OPT_REUSE_ADDRESS || value < 0) return PRO_EINVAL;
+    pro_loop *loop = s->handle.pri_loop;
+    return pri_os_error(net_of(loop)->set(&loop->env, s->handle.pri_fd, (int)option, value));
+}
+
+int pro_socket_get(const pro_socket *s, pro_option option, int *value)
+{
+    int error = has_descriptor(&s->handle);
+    if (error) return error;
+    if ((int)option < 0 || option > PRO_OPT_REUSE_ADDRESS) return PRO_EINVAL;
+    pro_loop *loop = s->handle.pri_loop;
+    return pri_os_error(net_of(loop)->get(&loop->env, s->handle.pri_fd, (int)option, value));
+}
+
+static intptr_t descriptor_of(const pro_handle *handle)
+{
+    return has_descriptor(handle) == PRO_OK ? handle->pri_fd : -1;
+}
+
+intptr_t pro_socket_descriptor(const pro_socket *s) { return descriptor_of(&s->handle); }
+
+/* ---- Connecting ----------------------------------------------------------------------------- */
+
+void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_address *address,
+                    pro_handler *done)
+{
+    pro_handle *handle = &s->handle;
+    must_be_made(handle, site);
+    pro_loop *loop = handle->pri_loop;
+    if (!pri_op_begin(op, loop, handle, PRI_OP_CONNECT, site, done)) return;
+
+    if (address->family != PRO_IPV4 && address->family != PRO_IPV6) {
+        pri_op_finish(op, PRO_EAFNOSUPPORT, 0);
+        return;
+    }
+    if (handle->pri_fd < 0) {
+        int error = open_descriptor(loop, (pro_family)address->family, &handle->pri_fd);
+        if (error) {
+            handle->pri_fd = -1;
+            pri_op_finish(op, pri_os_error(error), 0);
+            return;
+        }
+        handle->pri_family = (uint8_t)address->family;
+    }
+    pri_side *side = pri_side_take(loop, 0);
+    if (!side) {
+        pri_op_finish(op, PRO_ENOMEM, 0);
+        return;
+    }
+    side->address = *address;
+    pri_step *step = &op->pri_kernel_step;
+    step->kind = PRI_STEP_CONNECT;
+    step->flags |= PRI_STEP_SIDE;
+    step->data = side;
+    step->len = 0;
+    pri_handle_queue(op, PRI_WRITE);
+}
+
+/* ---- Receiving and sending ------------------------------------------------------------------ */
+
+static void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind, void *buf,
+                     size_t len, pro_handler *done)
+{
+    must_be_made(&s->handle, site);
+    if (!pri_op_begin(op, s->handle.pri_loop, &s->handle, kind, site, done)) return;
+    pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
+    pri_step     *step = &op->pri_kernel_step;
+    step->kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
+    step->data = buf;
+    step->len = len;
+    if (len > 0)
+        pri_handle_queue(op, direction);
+    else
+        pri_handle_nothing(op, direction);
+}
+
+/* The same over vectors: the array is copied, empty pieces are left out. */
+static void transfer_vectors(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind,
+                             const pro_vec *vecs, size_t count, pro_handler *done)
+{
+    must_be_made(&s->handle, site);
+    pro_loop *loop = s->handle.pri_loop;
+    if (!pri_op_begin(op, loop, &s->handle, kind, site, done)) return;
+    if (count > PRO_VECS_MAX) {
+        pri_op_finish(op, PRO_EINVAL, 0);
+        return;
+    }
+    pri_side *side = pri_side_take(loop, count);
+    if (!side) {
+        pri_op_finish(op, PRO_ENOMEM, 0);
+        return;
+    }
+    size_t total = 0;
+    side->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (vecs[i].len == 0) continue;
+        if (vecs[i].len > (size_t)INT64_MAX - total) { /* no memory is so large: a broken length */
+            pri_side_give(loop, side);
+            pri_op_finish(op, PRO_EINVAL, 0);
+            return;
+        }
+        total += vecs[i].len;
+        side->vecs[side->count++] = vecs[i];
+    }
+    pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
+    pri_step     *step = &op->pri_kernel_step;
+    step->kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
+    step->flags |= PRI_STEP_VECTORS | PRI_STEP_SIDE;
+    step->data = side;
+    step->len = total;
+    if (total > 0)
+        pri_handle_queue(op, direction);
+    else
+        pri_handle_nothing(op, direction);
+}
+
+void pro_recv_at(const char *site, pro_op *op, pro_socket *s, void *buf, size_t len,
+                 pro_handler *done)
+{
+    transfer(site, op, s, PRI_OP_RECV, buf, len, done);
+}
+
+void pro_recv_exactly_at(const char *site, pro_op *op, pro_socket *s, void *buf, size_t len,
+                         pro_handler *done)
+{
+    transfer(site, op, s, PRI_OP_RECV_EXACTLY, buf, len, done);
+}
+
+void pro_send_at(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                 pro_handler *done)
+{
+    transfer(site, op, s, PRI_OP_SEND, (void *)(uintptr_t)buf, len, done);
+}
+
+void pro_send_all_at(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                     pro_handler *done)
+{
+    transfer(site, op, s, PRI_OP_SEND_ALL, (void *)(uintptr_t)buf, len, done);
+}
+
+void pro_recvv_at(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs, size_t count,
+                  pro_handler *done)
+{
+    transfer_vectors(site, op, s, PRI_OP_RECV, vecs, count, done);
+}
+
+void pro_recvv_exactly_at(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs,
+                          size_t count, pro_handler *done)
+{
+    transfer_vectors(site, op, s, PRI_OP_RECV_EXACTLY, vecs, count, done);
+}
+
+void pro_sendv_at(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs, size_t count,
+                  pro_handler *done)
+{
+    transfer_vectors(site, op, s, PRI_OP_SEND, vecs, count, done);
+}
+
+void pro_sendv_all_at(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs,
+                      size_t count, pro_handler *done)
+{
+    transfer_vectors(site, op, s, PRI_OP_SEND_ALL, vecs, count, done);
+}
+
+void pro_shutdown_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
+{
+    must_be_made(&s->handle, site);
+    if (!pri_op_begin(op, s->handle.pri_loop, &s->handle, PRI_OP_SHUTDOWN, site, done)) return;
+    pri_handle_queue(op, PRI_WRITE);
+}
+
+/* ---- Closing, canceling --------------------------------------------------------------------- */
+
+static void close_handle(const char *site, pro_op *op, pro_handle *handle, bool abortive,
+                         pro_handler *done)
+{
+    must_be_made(handle, site);
+    pri_op_begin_close(op, handle, site, done);
+    pri_handle_close(handle, op, abortive);
+}
+
+void pro_close_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
+{
+    close_handle(site, op, &s->handle, false, done);
+}
+
+void pro_close_abort_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
+{
+    close_handle(site, op, &s->handle, true, done);
+}
+
+void pro_listener_close_at(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
+{
+    close_handle(site, op, &l->handle, false, done);
+}
+
+void pro_socket_cancel(pro_socket *s)
+{
+    if (s->handle.pri_state == PRI_HANDLE_OPEN) pri_handle_cancel(&s->handle, PRO_ECANCELED);
+}
+
+void pro_listener_cancel(pro_listener *l)
+{
+    if (l->handle.pri_state == PRI_HANDLE_OPEN) pri_handle_cancel(&l->handle, PRO_ECANCELED);
+}
+
+/* ---- Listeners ------------------------------------------------------------------------------ */
+
+/* 0, or a negated system number. */
+static int bind_and_listen(pro_loop *loop, intptr_t fd, const pro_address *address,
+                           const pro_listen_options *options)
+{
+    const pri_net *net = net_of(loop);
+    const pro_env *env = &loop->env;
+    int            error = net->set(env, fd, PRO_OPT_REUSE_ADDRESS, 1);
+    if (!error && options->reuse_port) error = net->set(env, fd, PRI_OPT_REUSE_PORT, 1);
+    if (!error && address->family == PRO_IPV6)
+        error = net->set(env, fd, PRI_OPT_V6ONLY, options->v6only != 0);
+    if (!error) error = net->bind(env, fd, address);
+    if (!error) error = net->listen(env, fd, options->backlog);
+    return error;
+}
+
+int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_address *address,
+               const pro_listen_options *options)
+{
+    static const pro_listen_options defaults = {0};
+    intptr_t                        fd;
+    if (is_closing(loop, scope)) return PRO_ECANCELED;
+    if (address->family != PRO_IPV4 && address->family != PRO_IPV6) return PRO_EAFNOSUPPORT;
+    int error = open_descriptor(loop, (pro_family)address->family, &fd);
+    if (error) return pri_os_error(error);
+    error = bind_and_listen(loop, fd, address, options ? options : &defaults);
+    if (error) {
+        net_of(loop)->close(&loop->env, fd, 0);
+        return pri_os_error(error);
+    }
+    pri_handle_init(&l->handle, PRI_LISTENER, loop, scope, fd);
+    l->handle.pri_family = (uint8_t)address->family;
+    return PRO_OK;
+}
+
+int pro_listener_local(const pro_listener *l, pro_address *address)
+{
+    return local_of(&l->handle, address);
+}
+
+intptr_t pro_listener_descriptor(const pro_listener *l) { return descriptor_of(&l->handle); }
+
+static void accept_some(const char *site, pro_op *op, pro_listener *l, bool multi,
+                        pro_handler *done)
+{
+    must_be_made(&l->handle, site);
+    pri_op_kind kind = multi ? PRI_OP_ACCEPT_MULTI : PRI_OP_ACCEPT;
+    if (!pri_op_begin(op, l->handle.pri_loop, &l->handle, kind, site, done)) return;
+    pri_step *step = &op->pri_kernel_step;
+    step->kind = PRI_STEP_ACCEPT;
+    if (multi) step->flags |= PRI_STEP_MULTI;
+    pri_handle_queue(op, PRI_READ);
+}
+
+void pro_accept_at(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
+{
+    accept_some(site, op, l, false, done);
+}
+
+void pro_accept_multi_at(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
+{
+    accept_some(site, op, l, true, done);
+}
+
+int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope)
+{
+    pro_loop *loop = op->pri_loop;
+    if (!loop || loop->accepted.op != op || loop->accepted.fd < 0) return PRO_EINVAL;
+    if (is_closing(loop, scope)) return PRO_ECANCELED; /* the loop closes what was not taken */
+    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, loop->accepted.fd);
+    loop->accepted.fd = -1;
+    return PRO_OK;
+}

@@ -1,0 +1,83 @@
+/* Synchronous system primitives: one contract, a directory of implementations for each system.
+ *
+ * Every call that can fail answers with a value >= 0 or with a NEGATED system error number, so that
+ * the number stays there for diagnosis; pri_os_error turns it into one of ours.  Calls made for a
+ * loop take its environment first and ask env->fault before the system (see proactor/loop.h). */
+#ifndef PRI_OS_H
+#define PRI_OS_H
+
+#include <proactor/loop.h>
+#include <proactor/net.h>
+
+/* ---- Errors, environment ------------------------------------------------------------------- */
+
+/* One of ours for a system number, either sign. */
+int pri_os_error(int number);
+
+/* The system's own clock, randomness and memory, as pro_env wants them. */
+uint64_t pri_os_clock_ns(void *ctx);
+void     pri_os_random(void *ctx, void *buf, size_t len);
+void    *pri_os_realloc(void *ctx, void *ptr, size_t size);
+
+/* 0, or the negated error number with which env wants this call to fail. */
+static inline int pri_os_fault(const pro_env *env, const char *call)
+{
+    return env->fault ? -env->fault(env->ctx, call) : 0;
+}
+
+/* Which thread this is; never 0. */
+uintptr_t pri_os_thread_self(void);
+
+/* ---- Sockets -------------------------------------------------------------------------------- */
+
+/* What ops and the core need of a network, all of it without waiting.  Engines on the real network
+ * point to pri_os_net; the simulator brings its own. */
+typedef struct pri_net {
+    /* A stream socket of the family, close-on-exec. */
+    intptr_t (*open)(const pro_env *env, int family, int nonblocking);
+    int (*adopt)(const pro_env *env, intptr_t fd, int nonblocking); /* set the blocking mode */
+    int (*bind)(const pro_env *env, intptr_t fd, const pro_address *address);
+    int (*listen)(const pro_env *env, intptr_t fd, int backlog);
+    int (*shutdown)(const pro_env *env, intptr_t fd); /* the sending side */
+
+    /* Always closes; abortive: the peer gets a reset. */
+    void (*close)(const pro_env *env, intptr_t fd, int abortive);
+    int (*local)(const pro_env *env, intptr_t fd, pro_address *address);
+    int (*peer)(const pro_env *env, intptr_t fd, pro_address *address);
+
+    /* option: a pro_option, or one of the enum below. */
+    int (*set)(const pro_env *env, intptr_t fd, int option, int value);
+    int (*get)(const pro_env *env, intptr_t fd, int option, int *value);
+} pri_net;
+
+enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY };
+
+extern const pri_net pri_os_net;
+
+/* What an engine that makes the calls itself needs; one attempt, never waiting (the descriptor is
+ * non-blocking); -EAGAIN and the like come back as they are, EINTR is retried inside. */
+int64_t  pri_os_recv(const pro_env *env, intptr_t fd, void *buf, size_t len);
+int64_t  pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t len);
+int64_t  pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);
+int64_t  pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);
+intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking);
+int      pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address);
+
+/* How a connection attempt that was under way ended: 0 or a negated error number. */
+int pri_os_connect_result(const pro_env *env, intptr_t fd);
+
+/* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
+#define PRI_OS_ADDRESS_SIZE 128
+size_t pri_os_address_out(const pro_address *address, void *storage);
+void   pri_os_address_in(pro_address *address, const void *storage);
+
+/* ---- Signals -------------------------------------------------------------------------------- */
+
+/* Call hear(arg) for every signal of that number until forgotten, in the context of a signal handler
+ * (on Windows: of a console control thread): hear may only do what is safe there.  Returns a slot
+ * >= 0 for pri_os_signal_forget, or a negated error number: -EINVAL, or -EBUSY when the 64 slots
+ * are used.  The former disposition comes back when the last slot of a number is forgotten. */
+int  pri_os_signal_hear(int number, void (*hear)(void *arg), void *arg);
+void pri_os_signal_forget(int slot);
+
+#endif

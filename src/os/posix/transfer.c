@@ -1,0 +1,111 @@
+/* One attempt each at what an engine does with a socket: receive, send, accept, connect.
+ *
+ * The descriptor is non-blocking, so none of them waits.  EINTR is retried here, one from the
+ * environment too: it is asked again before each attempt, and counts down. */
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "os/os.h"
+
+_Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
+                   offsetof(pro_vec, base) == offsetof(struct iovec, iov_base) &&
+                   offsetof(pro_vec, len) == offsetof(struct iovec, iov_len),
+               "a vector of ours is one of the system's");
+
+/* What a call answered, in the form of os.h. */
+static int64_t answer(ssize_t result) { return result < 0 ? -errno : result; }
+
+/* ---- Data ----------------------------------------------------------------------------------- */
+
+int64_t pri_os_recv(const pro_env *env, intptr_t fd, void *buf, size_t len)
+{
+    int64_t n;
+    do {
+        int fault = pri_os_fault(env, "recv");
+        n = fault ? fault : answer(recv((int)fd, buf, len, 0));
+    } while (n == -EINTR);
+    return n;
+}
+
+int64_t pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t len)
+{
+    int64_t n;
+    do {
+        int fault = pri_os_fault(env, "send");
+        n = fault ? fault : answer(send((int)fd, buf, len, MSG_NOSIGNAL));
+    } while (n == -EINTR);
+    return n;
+}
+
+static struct msghdr message_of(const pro_vec *vecs, size_t count)
+{
+    return (struct msghdr){
+        .msg_iov = (struct iovec *)(uintptr_t)vecs,
+        .msg_iovlen = count < IOV_MAX ? count : IOV_MAX, /* a short transfer is allowed */
+    };
+}
+
+int64_t pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count)
+{
+    struct msghdr message = message_of(vecs, count);
+    int64_t       n;
+    do {
+        int fault = pri_os_fault(env, "recvmsg");
+        n = fault ? fault : answer(recvmsg((int)fd, &message, 0));
+    } while (n == -EINTR);
+    return n;
+}
+
+int64_t pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count)
+{
+    struct msghdr message = message_of(vecs, count);
+    int64_t       n;
+    do {
+        int fault = pri_os_fault(env, "sendmsg");
+        n = fault ? fault : answer(sendmsg((int)fd, &message, MSG_NOSIGNAL));
+    } while (n == -EINTR);
+    return n;
+}
+
+/* ---- Connections ---------------------------------------------------------------------------- */
+
+intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking)
+{
+    int64_t made;
+    do {
+        int fault = pri_os_fault(env, "accept");
+        int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+        made = fault ? fault : answer(accept4((int)fd, NULL, NULL, flags));
+    } while (made == -EINTR);
+    return (intptr_t)made;
+}
+
+int pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address)
+{
+    struct sockaddr_storage storage;
+    socklen_t               len = (socklen_t)pri_os_address_out(address, &storage);
+    if (len == 0) return -EAFNOSUPPORT;
+    int fault;
+    do fault = pri_os_fault(env, "connect");
+    while (fault == -EINTR);
+    if (fault) return fault;
+
+    if (connect((int)fd, (struct sockaddr *)&storage, len) == 0) return 0;
+    /* After an attempt that failed Linux answers the next one with this, once, and makes none. */
+    if (errno == ECONNABORTED && connect((int)fd, (struct sockaddr *)&storage, len) == 0) return 0;
+    return errno == EINTR ? -EINPROGRESS : -errno; /* interrupted, it goes on all the same */
+}
+
+int pri_os_connect_result(const pro_env *env, intptr_t fd)
+{
+    int       result = 0;
+    socklen_t len = sizeof result;
+    int       fault;
+    do fault = pri_os_fault(env, "getsockopt");
+    while (fault == -EINTR);
+    if (fault) return fault;
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ERROR, &result, &len) != 0) return -errno;
+    return -result;
+}
