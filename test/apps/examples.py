@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""The examples do what their first lines say."""
+import select
+import signal
+import socket
+import struct
+import threading
+
+from lib import harness
+from lib.harness import Server, case, case_per_engine, check, equal, wait_until
+
+
+def example(name, engine, *args):
+    """An example that listens on a free port."""
+    return Server(harness.path("bin/examples/" + name), "127.0.0.1:0", *args,
+                  env={"PROACTOR_ENGINE": engine})
+
+
+def run(name, engine, *args):
+    return harness.run("bin/examples/" + name, *args, env={"PROACTOR_ENGINE": engine})
+
+
+def text(address):
+    return "%s:%d" % address[:2]
+
+
+def exchange(sock, data):
+    """Send data and the end of the stream; return all that comes back."""
+    sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+    sender.start()
+    got = harness.recv_all(sock)
+    sender.join()
+    return got
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@case
+def each_says_how_it_is_called():
+    for name in ("echo", "client", "drain", "relay"):
+        done = harness.run("bin/examples/" + name, "--help")
+        equal((done.returncode, done.stdout), (2, ""), f"{name} --help: exit status and stdout")
+        check(done.stderr.startswith("usage: " + name), f"{name} --help: {done.stderr!r}")
+
+
+@case_per_engine
+def each_server_says_that_its_port_is_in_use(engine):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        where = text(holder.getsockname())
+        for name, args in (("echo", []), ("drain", []), ("relay", ["127.0.0.1:1"])):
+            done = run(name, engine, where, *args)
+            equal((done.returncode, done.stdout), (1, ""), f"{name}: exit status and stdout")
+            check("address in use" in done.stderr and done.stderr.count("\n") == 1,
+                  f"{name}: {done.stderr!r}")
+
+
+# ---- echo --------------------------------------------------------------------------------------
+
+@case_per_engine
+def echo_echoes(engine):
+    server = example("echo", engine)
+    handles = server.handles()
+    data = harness.random_bytes(3000 * 1000)
+    for _ in range(3):
+        with server.connect() as sock:
+            check(exchange(sock, data) == data, "other bytes came back")
+    for _ in range(20):
+        reset(server.connect())
+    wait_until(lambda: server.handles() == handles, "the descriptors to come back")
+
+
+# ---- client ------------------------------------------------------------------------------------
+
+class Flaky(threading.Thread):
+    """A server that treats each of its clients in another way: the last way is to echo."""
+
+    def __init__(self, *ways):
+        super().__init__(daemon=True)
+        self.ways = ways
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()
+        self.kept = []
+        self.start()
+
+    def run(self):
+        for way in self.ways:
+            sock, _ = self.listener.accept()
+            getattr(self, way)(sock)
+        self.listener.close()
+
+    def close(self, sock):
+        sock.close()
+
+    def reset(self, sock):
+        reset(sock)
+
+    def silent(self, sock):
+        self.kept.append(sock)
+
+    def half(self, sock):
+        sock.sendall(sock.recv(100)[:2])
+        sock.close()
+
+    def echo(self, sock):
+        sock.settimeout(harness.LIMIT_S)
+        data = sock.recv(100)
+        sock.sendall(data)
+        sock.recv(1)
+        sock.close()
+
+
+@case_per_engine
+def client_gets_its_answer(engine):
+    server = example("echo", engine)
+    done = run("client", engine, text(server.address), "good morning")
+    equal((done.returncode, done.stdout, done.stderr), (0, "good morning\n", ""), "client")
+
+
+@case_per_engine
+def client_tries_again(engine):
+    server = Flaky("close", "reset", "half", "echo")
+    done = run("client", engine, text(server.address), "good morning")
+    equal((done.returncode, done.stdout), (0, "good morning\n"), "client")
+    equal(done.stderr.count("attempt"), 3, f"attempts that failed in {done.stderr!r}")
+
+
+@case_per_engine
+def client_does_not_wait_for_a_silent_server(engine):
+    server = Flaky("silent", "echo")
+    done = run("client", engine, text(server.address), "good morning")
+    equal((done.returncode, done.stdout), (0, "good morning\n"), "client")
+    equal(done.stderr, "client: attempt 1: timed out\n", "stderr")
+
+
+@case_per_engine
+def client_gives_up(engine):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = text(listener.getsockname())
+    done = run("client", engine, where)
+    equal((done.returncode, done.stdout), (1, ""), "client")
+    equal(done.stderr.count("connection refused"), 6, f"refusals in {done.stderr!r}")
+
+
+# ---- drain -------------------------------------------------------------------------------------
+
+def started(server, count):
+    socks = [server.connect() for _ in range(count)]
+    for sock in socks:
+        equal(harness.recv_exactly(sock, 8), b"started\n", "the first line")
+    return socks
+
+
+@case_per_engine
+def drain_finishes_what_was_started(engine):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = example("drain", engine, "700", "20000")
+        socks = started(server, 10)
+        server.signal(number)
+        server.wait_output("ending")
+        for sock in socks:
+            equal(harness.recv_all(sock), b"done\n", "what follows the signal")
+        status, lines = server.wait()
+        equal((status, lines[-1]), (0, "drain: 10 started, 10 done, 0 canceled"), "its end")
+
+
+@case_per_engine
+def drain_cancels_what_takes_too_long(engine):
+    server = example("drain", engine, "60000", "300")
+    socks = started(server, 3)
+    server.signal(signal.SIGTERM)
+    for sock in socks:
+        equal(harness.recv_all(sock), b"", "what follows the signal")
+    status, lines = server.wait()
+    equal((status, lines[-1]), (0, "drain: 3 started, 0 done, 3 canceled"), "its end")
+
+
+@case_per_engine
+def drain_ends_at_once_without_work(engine):
+    server = example("drain", engine)
+    server.signal(signal.SIGINT)
+    status, lines = server.wait()
+    equal((status, lines[-1]), (0, "drain: 0 started, 0 done, 0 canceled"), "its end")
+
+
+# ---- relay -------------------------------------------------------------------------------------
+
+class Relayed:
+    """A client and a target, with a relay between them."""
+
+    def __init__(self, engine):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(harness.LIMIT_S)
+        self.relay = example("relay", engine, text(self.listener.getsockname()))
+        self.handles = self.relay.handles()
+        self.client = self.relay.connect()
+        self.target, _ = self.listener.accept()
+        self.target.settimeout(harness.LIMIT_S)
+
+    def close(self):
+        self.client.close()
+        self.target.close()
+        self.listener.close()
+        wait_until(lambda: self.relay.handles() == self.handles, "the descriptors to come back")
+
+
+@case_per_engine
+def relay_carries_both_directions_and_half_closes(engine):
+    r = Relayed(engine)
+    request, reply = harness.random_bytes(2000 * 1000), harness.random_bytes(3000 * 1000)
+    client = threading.Thread(target=lambda: r.client.sendall(request))
+    client.start()
+    r.target.sendall(reply[:1000])  # both at once
+    equal(harness.recv_exactly(r.client, 1000), reply[:1000], "the beginning of the reply")
+    check(harness.recv_exactly(r.target, len(request)) == request, "another request came through")
+    client.join()
+    r.client.shutdown(socket.SHUT_WR)
+    equal(r.target.recv(1), b"", "what follows the request")
+    # Half of it is closed; the other half carries on.
+    target = threading.Thread(target=lambda: (r.target.sendall(reply[1000:]), r.target.close()))
+    target.start()
+    check(harness.recv_all(r.client) == reply[1000:], "another reply came through")
+    target.join()
+    r.close()
+
+
+@case_per_engine
+def relay_slows_a_fast_writer_down(engine):
+    r = Relayed(engine)
+    r.client.setblocking(False)
+    sent = 0
+
+    def stuffed():
+        nonlocal sent
+        try:
+            while sent < 1 << 30:
+                sent += r.client.send(bytes(1 << 16))
+        except BlockingIOError:
+            pass
+        return not select.select([], [r.client], [], 0.2)[1]
+
+    wait_until(stuffed, "the relay to stop taking bytes that nobody reads")
+    check(sent < 1 << 28, f"it took {sent} bytes that nobody reads")
+    r.client.settimeout(harness.LIMIT_S)
+    r.client.shutdown(socket.SHUT_WR)
+    equal(len(harness.recv_all(r.target)), sent, "bytes that came through in the end")
+    r.close()
+
+
+@case_per_engine
+def relay_passes_a_reset_on(engine):
+    for one, other in (("client", "target"), ("target", "client")):
+        r = Relayed(engine)
+        broken, waiting = getattr(r, one), getattr(r, other)
+        broken.sendall(b"half of a fi")
+        equal(harness.recv_exactly(waiting, 12), b"half of a fi", "what came through")
+        reset(broken)
+        try:
+            raise AssertionError(f"the {other} reads {waiting.recv(1)!r}, want a reset")
+        except ConnectionResetError:
+            pass
+        r.close()
+
+
+@case_per_engine
+def relay_without_a_target_resets_its_client(engine):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = text(listener.getsockname())
+    relay = example("relay", engine, where)
+    with relay.connect() as sock:
+        try:
+            raise AssertionError(f"the client reads {sock.recv(1)!r}, want a reset")
+        except ConnectionResetError:
+            pass
+
+
+# ---- timers ------------------------------------------------------------------------------------
+
+@case_per_engine
+def timers_tick(engine):
+    done = run("timers", engine)
+    want = ["tick %d, due at %d ms" % (i, 50 * i) for i in range(1, 6)]
+    want.append("an hour of patience: canceled")
+    equal((done.returncode, done.stdout.splitlines()), (0, want), "timers")
+
+
+if __name__ == "__main__":
+    harness.main()
