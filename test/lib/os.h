@@ -1,0 +1,43 @@
+/* What tests need of the system and C does not have: threads, events, the clock, descriptors.
+ * os_posix.c has it for POSIX. */
+#ifndef TEST_LIB_OS_H
+#define TEST_LIB_OS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct t_thread t_thread;
+
+/* Start fn(arg), as a part of the running sentence; wait for its end. */
+t_thread *t_thread_start(void (*fn)(void *arg), void *arg);
+void      t_thread_join(t_thread *thread);
+
+/* The same for the runner, outside of any sentence. */
+t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg);
+
+/* Counts what was set and not yet waited for. */
+typedef struct t_event t_event;
+
+t_event *t_event_new(void);
+void     t_event_free(t_event *event);
+void     t_event_set(t_event *event);
+void     t_event_wait(t_event *event);
+bool     t_event_wait_ns(t_event *event, uint64_t ns); /* false: it was not set in time */
+
+/* Block this thread for good. */
+_Noreturn void t_os_park(void);
+
+/* Monotonic. */
+uint64_t t_os_clock_ns(void);
+
+/* How many descriptors are open; -1 where that cannot be told. */
+int t_os_descriptors(void);
+
+/* Let no further descriptor be had, and undo it.  false: not possible here. */
+bool t_os_descriptors_exhaust(void);
+void t_os_descriptors_restore(void);
+
+/* How many times slower than usual the program runs, by the looks of it: 1, 5, 20. */
+int t_os_slowness(void);
+
+#endif

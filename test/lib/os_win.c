@@ -1,0 +1,140 @@
+/* lib/os.h on Windows. */
+#include "lib/os.h"
+
+#include "lib/run.h"
+
+#include <stdlib.h>
+
+#include <windows.h>
+#include <winternl.h>
+
+/* ---- Threads, events ------------------------------------------------------------------------- */
+
+struct t_thread {
+    HANDLE       handle;
+    void         (*fn)(void *arg);
+    void        *arg;
+    t_run_state *run;
+};
+
+static DWORD WINAPI thread_main(void *arg)
+{
+    t_thread *thread = arg;
+    t_current = thread->run;
+    thread->fn(thread->arg);
+    return 0;
+}
+
+t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
+{
+    t_thread *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) abort();
+    thread->fn = fn;
+    thread->arg = arg;
+    thread->run = t_current;
+    thread->handle = CreateThread(NULL, 0, thread_main, thread, 0, NULL);
+    if (thread->handle == NULL) abort();
+    return thread;
+}
+
+t_thread *t_thread_start(void (*fn)(void *arg), void *arg) { return t_os_thread_start(fn, arg); }
+
+void t_thread_join(t_thread *thread)
+{
+    WaitForSingleObject(thread->handle, INFINITE);
+    CloseHandle(thread->handle);
+    free(thread);
+}
+
+struct t_event {
+    SRWLOCK            lock;
+    CONDITION_VARIABLE changed;
+    unsigned           count;
+};
+
+t_event *t_event_new(void)
+{
+    t_event *event = calloc(1, sizeof *event);
+    if (event == NULL) abort();
+    InitializeSRWLock(&event->lock);
+    InitializeConditionVariable(&event->changed);
+    return event;
+}
+
+void t_event_free(t_event *event) { free(event); }
+
+void t_event_set(t_event *event)
+{
+    AcquireSRWLockExclusive(&event->lock);
+    event->count++;
+    WakeConditionVariable(&event->changed);
+    ReleaseSRWLockExclusive(&event->lock);
+}
+
+bool t_event_wait_ns(t_event *event, uint64_t ns)
+{
+    uint64_t now, end = t_os_clock_ns() + ns;
+    AcquireSRWLockExclusive(&event->lock);
+    while (event->count == 0 && (now = t_os_clock_ns()) < end) {
+        DWORD ms = (DWORD)((end - now + PRO_MSEC - 1) / PRO_MSEC);
+        SleepConditionVariableSRW(&event->changed, &event->lock, ms, 0);
+    }
+    bool set = event->count > 0;
+    if (set) event->count--;
+    ReleaseSRWLockExclusive(&event->lock);
+    return set;
+}
+
+void t_event_wait(t_event *event)
+{
+    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {
+    }
+}
+
+_Noreturn void t_os_park(void)
+{
+    for (;;) Sleep(INFINITE);
+}
+
+uint64_t t_os_clock_ns(void)
+{
+    LARGE_INTEGER count, rate;
+    QueryPerformanceFrequency(&rate);
+    QueryPerformanceCounter(&count);
+    uint64_t ticks = (uint64_t)count.QuadPart, per_second = (uint64_t)rate.QuadPart;
+    return ticks / per_second * PRO_SEC + ticks % per_second * PRO_SEC / per_second;
+}
+
+/* ---- Descriptors ----------------------------------------------------------------------------- */
+
+/* Nothing in the tests comes near it. */
+#define HANDLES_MAX 1024
+
+/* Files, sockets among them, and completion ports; threads and their like come and go. */
+static bool is_counted(HANDLE handle)
+{
+    union {
+        PUBLIC_OBJECT_TYPE_INFORMATION info;
+        char                           room[1024];
+    } type;
+    ULONG len;
+    if (NtQueryObject(handle, ObjectTypeInformation, &type, sizeof type, &len) != 0) return false;
+    const UNICODE_STRING *name = &type.info.TypeName;
+    return wcsncmp(name->Buffer, L"File", name->Length / 2) == 0 ||
+           wcsncmp(name->Buffer, L"IoCompletion", name->Length / 2) == 0;
+}
+
+int t_os_descriptors(void)
+{
+    int count = 0;
+    for (uintptr_t value = 4; value < 4 * HANDLES_MAX; value += 4)
+        count += is_counted((HANDLE)value);
+    return count;
+}
+
+bool t_os_descriptors_exhaust(void) { return false; }
+void t_os_descriptors_restore(void) {}
+
+/* ---- How fast we are ------------------------------------------------------------------------- */
+
+int t_os_slowness(void) { return 1; }

@@ -1,0 +1,351 @@
+/* Sentences one after the other, on each engine, each on a thread of its own, with a watchdog.
+ *
+ * What a sentence owns (struct run) is never freed when it failed: its threads are parked, not
+ * unwound, and the kernel may still write to its buffers. */
+#include "lib/test.h"
+
+#include "lib/os.h"
+#include "lib/run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+_Thread_local t_run_state *t_current;
+
+static t_test *tests;
+
+void t_add(t_test *test)
+{
+    t_test **at = &tests;
+    while (*at != NULL) {
+        int order = strcmp((*at)->file, test->file);
+        if (order > 0 || (order == 0 && (*at)->line > test->line)) break;
+        at = &(*at)->next;
+    }
+    test->next = *at;
+    *at = test;
+}
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+static const struct engine_name {
+    const char *name;
+    pro_engine  engine;
+} engines[] = {{"uring", PRO_ENGINE_URING}, {"epoll", PRO_ENGINE_EPOLL}};
+
+#define ENGINES (sizeof engines / sizeof engines[0])
+
+static struct options {
+    const char *program;
+    bool        engine[ENGINES];
+    const char *only;
+    const char *mask;
+    uint64_t    seed;
+    long        count;
+    uint64_t    timeout_ns;
+    bool        quiet, list, times, keep_going;
+} options;
+
+static int passed, failed, skipped;
+
+static int usage(const char *argument)
+{
+    fprintf(stderr,
+            "%s: what is %s?\n"
+            "  --engine=E       uring, epoll or all; more than one is fine; default: all\n"
+            "  --only=WORDS     the sentences that contain this\n"
+            "  --seed=HEX       of the random numbers\n"
+            "  --mask=WORDS     features hidden from the engine, with commas\n"
+            "  --count=N        how much the randomised sentences do\n"
+            "  --timeout=S      seconds for one sentence\n"
+            "  --list           the sentences\n"
+            "  --quiet          failures and the last line only\n"
+            "  --times          with the time each took\n"
+            "  --keep-going     after one that hangs, too\n",
+            options.program, argument);
+    return 2;
+}
+
+/* The text behind "--name=", or NULL. */
+static const char *value_of(const char *argument, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(argument, name, len) == 0 && argument[len] == '=' ? argument + len + 1 : NULL;
+}
+
+static bool choose_engine(const char *name)
+{
+    bool known = false;
+    for (size_t i = 0; i < ENGINES; i++) {
+        if (strcmp(name, "all") == 0 || strcmp(name, engines[i].name) == 0)
+            options.engine[i] = known = true;
+    }
+    return known;
+}
+
+static int parse(int argc, char **argv)
+{
+    bool engine_given = false;
+    options.program = argv[0];
+    options.seed = (t_os_clock_ns() >> 10) & 0xffff;
+    options.timeout_ns = (uint64_t)t_os_slowness() * 20 * PRO_SEC;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i], *v;
+        if ((v = value_of(a, "--engine")) != NULL) {
+            engine_given = true;
+            if (!choose_engine(v)) return usage(a);
+        } else if ((v = value_of(a, "--only")) != NULL)
+            options.only = v;
+        else if ((v = value_of(a, "--seed")) != NULL)
+            options.seed = strtoull(v, NULL, 16);
+        else if ((v = value_of(a, "--mask")) != NULL)
+            options.mask = v;
+        else if ((v = value_of(a, "--count")) != NULL)
+            options.count = strtol(v, NULL, 10);
+        else if ((v = value_of(a, "--timeout")) != NULL)
+            options.timeout_ns = strtoull(v, NULL, 10) * PRO_SEC;
+        else if (strcmp(a, "--list") == 0)
+            options.list = true;
+        else if (strcmp(a, "--quiet") == 0)
+            options.quiet = true;
+        else if (strcmp(a, "--times") == 0)
+            options.times = true;
+        else if (strcmp(a, "--keep-going") == 0)
+            options.keep_going = true;
+        else
+            return usage(a);
+    }
+    if (!engine_given) choose_engine("all");
+    return 0;
+}
+
+/* ---- What a sentence asks the runner for ----------------------------------------------------- */
+
+int t_rounds(int normal)
+{
+    int rounds = normal / t_os_slowness();
+    return rounds > 0 ? rounds : 1;
+}
+
+int t_count(int normal) { return options.count > 0 ? (int)options.count : t_rounds(normal); }
+
+void t_note(const char *format, ...)
+{
+    t_run_state *run = t_current;
+    size_t       len = strlen(run->notes);
+    va_list      args;
+    va_start(args, format);
+    vsnprintf(run->notes + len, sizeof run->notes - len, format, args);
+    va_end(args);
+}
+
+static _Noreturn void end(t_run_state *run, int outcome)
+{
+    int running = T_RUNNING;
+    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(run->over);
+    t_os_park();
+}
+
+_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+{
+    t_run_state *run = t_current;
+    char         why[sizeof run->why];
+    va_list      args;
+    va_start(args, format);
+    int len = vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    if (len >= 0 && (size_t)len < sizeof why)
+        snprintf(why + len, sizeof why - (size_t)len, " (%s:%d)", file, line);
+    if (run == NULL) {
+        printf("FAIL %s\n", why);
+        fflush(stdout);
+        abort();
+    }
+    /* The first failure of a sentence is the one to tell. */
+    if (!atomic_exchange(&run->told, true)) memcpy(run->why, why, sizeof why);
+    end(run, T_FAILED);
+}
+
+_Noreturn void t_skip(const char *reason)
+{
+    t_run_state *run = t_current;
+    if (!atomic_exchange(&run->told, true)) snprintf(run->why, sizeof run->why, "%s", reason);
+    end(run, T_SKIPPED);
+}
+
+/* ---- One sentence ---------------------------------------------------------------------------- */
+
+static uint64_t hash(const char *text)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *text != 0; text++) h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return h;
+}
+
+static void print_line(void *arg, const char *line)
+{
+    printf("  %s%s\n", (const char *)arg, line);
+    fflush(stdout);
+}
+
+static void sentence_main(void *arg)
+{
+    t_run_state *run = arg;
+    t_current = run;
+    run->test->run();
+    t_run_finish();
+    int running = T_RUNNING;
+    if (atomic_compare_exchange_strong(&run->outcome, &running, T_PASSED)) t_event_set(run->over);
+}
+
+static struct dump {
+    pro_op   op;
+    t_event *done;
+} dumps[T_LOOPS_MAX];
+
+static void dump_here(pro_op *op)
+{
+    pro_loop_dump(op->user, print_line, "alive: ");
+    t_event_set(pro_container_of(op, struct dump, op)->done);
+}
+
+/* A loop that waits or turns can list what it waits for: ask it, in a handler. */
+static void dump_hung(t_run_state *run)
+{
+    for (int i = 0; i < T_LOOPS_MAX; i++) {
+        pro_loop    *loop = atomic_load(&run->loops[i]);
+        struct dump *dump = &dumps[i];
+        if (loop == NULL) continue;
+        memset(dump, 0, sizeof *dump);
+        dump->op.user = loop;
+        dump->done = t_event_new();
+        pro_post(&dump->op, loop, dump_here);
+        if (!t_event_wait_ns(dump->done, 2 * PRO_SEC)) {
+            print_line("", "a loop that does not turn: no dump of it");
+        }
+    }
+}
+
+static void print_failure(const t_run_state *run, const char *engine)
+{
+    printf("FAIL %s: %s: %s\n", engine, run->test->name, run->why);
+    printf("replay: %s --engine=%s --only=%s --seed=%llx%s%s", options.program, engine,
+           run->test->name, (unsigned long long)options.seed, options.mask ? " --mask=" : "",
+           options.mask ? options.mask : "");
+    if (options.count > 0) printf(" --count=%ld", options.count);
+    printf("\n");
+}
+
+static int print_sum(void)
+{
+    printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+    fflush(stdout);
+    return failed == 0 ? 0 : 1;
+}
+
+static void run_one(const t_test *test, const struct engine_name *engine)
+{
+    t_run_state *run = calloc(1, sizeof *run);
+    if (run == NULL) abort();
+    run->test = test;
+    run->engine = engine->engine;
+    run->mask = options.mask;
+    run->random = options.seed ^ hash(test->name);
+    run->memory_left = -1;
+    run->over = t_event_new();
+    run->descriptors = t_os_descriptors();
+
+    uint64_t  begin = t_os_clock_ns();
+    t_thread *thread = t_os_thread_start(sentence_main, run);
+    bool      in_time = t_event_wait_ns(run->over, options.timeout_ns);
+    double    ms = (double)(t_os_clock_ns() - begin) / 1e6;
+
+    int hung = T_RUNNING;
+    if (!in_time && atomic_compare_exchange_strong(&run->outcome, &hung, T_FAILED)) {
+        snprintf(run->why, sizeof run->why, "not over after %.0f s", ms / 1e3);
+        failed++;
+        print_failure(run, engine->name);
+        dump_hung(run);
+        if (options.keep_going) return;
+        print_sum();
+        _Exit(1);
+    }
+    switch (atomic_load(&run->outcome)) {
+    case T_PASSED:
+        passed++;
+        if (!options.quiet) {
+            printf("ok %s: %s", engine->name, test->name);
+            if (options.times) printf(" %.1f ms", ms);
+            printf("\n%s", run->notes);
+        }
+        t_os_descriptors_restore();
+        t_thread_join(thread);
+        t_run_free(run);
+        break;
+    case T_SKIPPED:
+        skipped++;
+        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, run->why);
+        break;
+    default:
+        t_os_descriptors_restore();
+        failed++;
+        print_failure(run, engine->name);
+        if (!options.quiet) printf("%s", run->notes);
+        break;
+    }
+    fflush(stdout);
+}
+
+/* Whether the engine works here; if not, that is said. */
+static bool available(const struct engine_name *engine)
+{
+    pro_loop_options o;
+    pro_loop        *loop;
+    pro_loop_options_init(&o);
+    o.engine = engine->engine;
+    o.mask = options.mask;
+    int error = pro_loop_new(&loop, &o);
+    if (error == PRO_OK) {
+        pro_loop_free(loop);
+        return true;
+    }
+    /* A mask that is wrong is no reason to skip. */
+    if (error == PRO_EINVAL) {
+        printf("FAIL %s: a loop cannot be made: %s\n", engine->name, pro_error_text(error));
+        failed++;
+    } else {
+        printf("skip %s: %s, %s\n", engine->name, pro_error_name(error), pro_error_text(error));
+        skipped++;
+    }
+    return false;
+}
+
+static bool chosen(const t_test *test)
+{
+    return options.only == NULL || strstr(test->name, options.only) != NULL;
+}
+
+int t_main(int argc, char **argv)
+{
+    int wrong = parse(argc, argv);
+    if (wrong) return wrong;
+    int count = 0;
+    for (const t_test *test = tests; test != NULL; test = test->next) {
+        if (!chosen(test)) continue;
+        count++;
+        if (options.list) printf("%s\n", test->name);
+    }
+    if (options.list) return 0;
+    if (count == 0) {
+        printf("FAIL: no sentence contains \"%s\"\n", options.only ? options.only : "");
+        failed++;
+        return print_sum();
+    }
+    for (size_t i = 0; i < ENGINES; i++) {
+        if (!options.engine[i] || !available(&engines[i])) continue;
+        for (const t_test *test = tests; test != NULL; test = test->next)
+            if (chosen(test)) run_one(test, &engines[i]);
+    }
+    return print_sum();
+}
