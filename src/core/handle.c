@@ -16,13 +16,7 @@ static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_o
 
 static pri_direction direction_of(const pro_op *op)
 {
-    switch (pri_op_kind_of(op)) {
-    case PRI_OP_CONNECT:
-    case PRI_OP_SEND:
-    case PRI_OP_SEND_ALL:
-    case PRI_OP_SHUTDOWN: return PRI_WRITE;
-    default: return PRI_READ;
-    }
+    return pri_op_is_write(pri_op_kind_of(op)) ? PRI_WRITE : PRI_READ;
 }
 
 void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
@@ -57,6 +51,16 @@ static bool may_start(const pro_handle *handle, pri_direction direction)
     return direction == PRI_WRITE || handle->pri_connecting == 0;
 }
 
+/* End the sending side; again is no error.  PRO_OK or one of ours. */
+static int shut_down(pro_handle *handle)
+{
+    pro_loop *loop = handle->pri_loop;
+    if (handle->pri_flags & PRI_HANDLE_SHUT) return PRO_OK;
+    int error = loop->engine->net->shutdown(&loop->env, handle->pri_fd);
+    if (!error) handle->pri_flags |= PRI_HANDLE_SHUT;
+    return pri_os_error(error);
+}
+
 /* Run what is at the head of a direction until something is with the kernel or nothing is left. */
 static void start_head(pro_handle *handle, pri_direction direction)
 {
@@ -66,29 +70,19 @@ static void start_head(pro_handle *handle, pri_direction direction)
         if (pri_op_state_of(op) == PRI_STARTED) return;
 
         pri_op_kind kind = pri_op_kind_of(op);
-        if (handle->pri_fd < 0) {
-            pri_list_remove(&op->pri_queue);
-            pri_op_finish(op, PRO_ENOTCONN, 0);
-            continue;
+        bool        is_send = kind == PRI_OP_SEND || kind == PRI_OP_SEND_ALL;
+        bool        is_over = is_send && handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
+        if (handle->pri_fd >= 0 && !is_over && kind != PRI_OP_SHUTDOWN) {
+            pri_op_start(op);
+            return;
         }
-        if (direction == PRI_WRITE && kind != PRI_OP_CONNECT) {
-            bool shut = handle->pri_flags & PRI_HANDLE_SHUT;
-            if ((handle->pri_flags & PRI_HANDLE_HOLE) || (shut && kind != PRI_OP_SHUTDOWN)) {
-                pri_list_remove(&op->pri_queue);
-                pri_op_finish(op, PRO_EPIPE, 0);
-                continue;
-            }
-            if (kind == PRI_OP_SHUTDOWN) {
-                pro_loop *loop = handle->pri_loop;
-                int error = shut ? 0 : loop->engine->net->shutdown(&loop->env, handle->pri_fd);
-                if (!error) handle->pri_flags |= PRI_HANDLE_SHUT;
-                pri_list_remove(&op->pri_queue);
-                pri_op_finish(op, pri_os_error(error), 0);
-                continue;
-            }
-        }
-        pri_op_start(op);
-        return;
+        int error = PRO_EPIPE;
+        if (handle->pri_fd < 0)
+            error = PRO_ENOTCONN;
+        else if (kind == PRI_OP_SHUTDOWN && !(handle->pri_flags & PRI_HANDLE_HOLE))
+            error = shut_down(handle);
+        pri_list_unlink(&op->pri_queue);
+        pri_op_finish(op, error, 0);
     }
 }
 
@@ -96,10 +90,10 @@ void pri_handle_queue(pro_op *op, pri_direction direction)
 {
     pro_handle *handle = op->pri_kernel_step.handle;
     pri_link   *queue = &handle->pri_queue[direction];
-    bool        first = pri_list_empty(queue);
+    bool        is_first = pri_list_empty(queue);
     pri_list_append(queue, &op->pri_queue);
     if (pri_op_kind_of(op) == PRI_OP_CONNECT) handle->pri_connecting++;
-    if (first) start_head(handle, direction);
+    if (is_first) start_head(handle, direction);
 }
 
 void pri_handle_nothing(pro_op *op, pri_direction direction)
@@ -126,7 +120,7 @@ static void connect_over(pro_handle *handle, int error)
     while (!pri_list_empty(queue)) {
         pro_op *op = op_of_queue(queue->next);
         if (pri_op_kind_of(op) == PRI_OP_CONNECT) return; /* the reads wait for this one */
-        pri_list_remove(&op->pri_queue);
+        pri_list_unlink(&op->pri_queue);
         pri_op_finish(op, error, 0);
     }
     queue = &handle->pri_queue[PRI_READ];
@@ -137,14 +131,13 @@ static void connect_over(pro_handle *handle, int error)
 static void complete(pro_op *op, int error, int64_t value)
 {
     pro_handle   *handle = op->pri_kernel_step.handle;
+    pri_op_kind   kind = pri_op_kind_of(op);
     pri_direction direction = direction_of(op);
-    pri_list_remove(&op->pri_queue);
-    if (direction == PRI_WRITE) {
-        if (pri_op_kind_of(op) == PRI_OP_CONNECT)
-            connect_over(handle, error);
-        else if (error && value > 0)
-            handle->pri_flags |= PRI_HANDLE_HOLE;
-    }
+    pri_list_unlink(&op->pri_queue);
+    if (kind == PRI_OP_CONNECT)
+        connect_over(handle, error);
+    else if (error && value > 0 && direction == PRI_WRITE)
+        handle->pri_flags |= PRI_HANDLE_HOLE;
     if (!pri_list_empty(&handle->pri_queue[direction])) start_head(handle, direction);
     pri_op_complete(op, error, value);
 }
@@ -205,6 +198,23 @@ static void transferred(pro_op *op, const pri_record *record)
         pri_op_start(op); /* between two steps of a composed operation */
 }
 
+/* A connection: the handler may take it; what it leaves is closed.  After the handler only the loop
+ * may be touched. */
+static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
+{
+    loop->accepted.op = op;
+    loop->accepted.fd = (intptr_t)record->value;
+    if (record->flags & PRI_RECORD_MORE)
+        pri_op_complete_more(op, 0);
+    else
+        complete(op, PRO_OK, 0);
+    loop->accepted.op = NULL;
+    if (loop->accepted.fd >= 0) {
+        loop->engine->net->close(&loop->env, loop->accepted.fd, 0);
+        loop->accepted.fd = -1;
+    }
+}
+
 void pri_handle_record(pro_loop *loop, const pri_record *record)
 {
     pro_op *op = pro_container_of(record->step, pro_op, pri_kernel_step);
@@ -214,7 +224,7 @@ void pri_handle_record(pro_loop *loop, const pri_record *record)
     }
     loop->system_error = record->system;
     pri_op_kind kind = pri_op_kind_of(op);
-    if (kind >= PRI_OP_RECV) {
+    if (pri_op_is_transfer(kind)) {
         transferred(op, record);
         return;
     }
@@ -224,14 +234,8 @@ void pri_handle_record(pro_loop *loop, const pri_record *record)
         complete(op, error, 0);
         return;
     }
-    /* An accept. */
     if (!record->error) {
-        loop->accepted.op = op;
-        loop->accepted.fd = (intptr_t)record->value;
-        if (record->flags & PRI_RECORD_MORE)
-            pri_op_complete_more(op, 0);
-        else
-            complete(op, PRO_OK, 0);
+        accepted(loop, op, record);
     } else if (op->pri_cause) {
         complete(op, -(int)op->pri_cause, 0);
     } else if (record->error == PRO_ECONNABORTED) {
@@ -261,8 +265,7 @@ void pri_handle_cancel(pro_handle *handle, int cause)
     }
 }
 
-/* Nothing of the handle is in flight any more: give the descriptor back; the closers are over. */
-static void end(pro_handle *handle)
+void pri_handle_end(pro_handle *handle)
 {
     pro_loop  *loop = handle->pri_loop;
     pro_scope *scope = handle->pri_scope;
@@ -281,11 +284,6 @@ static void end(pro_handle *handle)
     pri_scope_uncount(scope);
 }
 
-void pri_handle_uncount(pro_handle *handle)
-{
-    if (--handle->pri_live == 0 && handle->pri_state == PRI_HANDLE_CLOSING) end(handle);
-}
-
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
 {
     if (handle->pri_state == PRI_HANDLE_CLOSED) {
@@ -297,5 +295,5 @@ void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
     if (handle->pri_state == PRI_HANDLE_CLOSING) return;
     handle->pri_state = PRI_HANDLE_CLOSING;
     pri_handle_cancel(handle, PRO_ECANCELED);
-    if (handle->pri_live == 0) end(handle);
+    if (handle->pri_live == 0) pri_handle_end(handle);
 }

@@ -19,10 +19,16 @@ static inline void pri_list_append(pri_link *head, pri_link *link)
     head->prev = link;
 }
 
-static inline void pri_list_remove(pri_link *link)
+/* Leave the list; the element itself keeps stale links and may only be appended again. */
+static inline void pri_list_unlink(pri_link *link)
 {
     link->prev->next = link->next;
     link->next->prev = link->prev;
+}
+
+static inline void pri_list_remove(pri_link *link)
+{
+    pri_list_unlink(link);
     pri_list_init(link);
 }
 

@@ -297,6 +297,7 @@ int pro_loop_system_error(const pro_loop *loop) { return loop->system_error; }
 void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats)
 {
     *stats = loop->stats;
+    stats->initiated = loop->stats.completed + loop->live_ops;
     stats->live_ops = loop->live_ops;
     stats->live_handles = loop->live_handles;
 }

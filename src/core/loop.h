@@ -67,9 +67,29 @@ void      pri_side_give(pro_loop *loop, pri_side *side);
 void      pri_sides_free(pro_loop *loop);
 
 /* scope.c */
+typedef enum pri_scope_state {
+    PRI_SCOPE_OPEN,
+    PRI_SCOPE_DRAINING,
+    PRI_SCOPE_CLOSING,
+    PRI_SCOPE_ENDED
+} pri_scope_state;
+
 void pri_scope_init_root(pro_loop *loop);
-void pri_scope_count(pro_scope *scope);   /* one thing more lives in it */
-void pri_scope_uncount(pro_scope *scope); /* one less; it may now be over */
-void pri_scope_tell(pro_loop *loop);      /* run the functions that are due */
+void pri_scope_check(pro_scope *scope); /* it is ending and its count changed: is it over? */
+void pri_scope_tell(pro_loop *loop);    /* run the functions that are due */
+_Noreturn void pri_scope_overflow(void);
+
+/* One thing more lives in it. */
+static inline void pri_scope_count(pro_scope *scope)
+{
+    if (++scope->pri_live == 0) pri_scope_overflow();
+}
+
+/* One less; it may now be over. */
+static inline void pri_scope_uncount(pro_scope *scope)
+{
+    scope->pri_live--;
+    if (scope->pri_state != PRI_SCOPE_OPEN) pri_scope_check(scope);
+}
 
 #endif

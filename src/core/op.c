@@ -52,17 +52,22 @@ static pro_scope *scope_of(const pro_op *op)
 
 /* ---- Beginning ------------------------------------------------------------------------------ */
 
-static void begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
-                  const char *site, pro_handler *done)
+_Noreturn static void abort_in_flight(const pro_op *op, const char *site, const char *what)
+{
+    pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, what,
+              kind_names[op->pri_kernel_step.op_kind], op->pri_site);
+}
+
+/* IDLE -> QUEUED, counted in its scope, which is returned. */
+static inline pro_scope *begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                               const char *site, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
-    if (step->op_state != PRI_IDLE) {
-        pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, kind_names[kind],
-                  kind_names[step->op_kind], op->pri_site);
-    }
-    step->op_kind = (uint8_t)kind;
+    if (step->op_state != PRI_IDLE) abort_in_flight(op, site, kind_names[kind]);
     step->kind = PRI_STEP_NONE;
     step->flags = 0;
+    step->op_state = PRI_QUEUED;
+    step->op_kind = (uint8_t)kind;
     step->generation++;
     step->handle = handle;
     op->value = 0;
@@ -74,20 +79,18 @@ static void begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind ki
     op->pri_correlation = loop->correlation ? loop->correlation : ++loop->correlation_last;
     op->pri_start_ns = loop->now_ns;
     op->pri_timer.next = NULL;
-    pri_list_init(&op->pri_queue);
-    set_state(op, PRI_QUEUED);
 
-    pro_scope *scope = scope_of(op);
+    pro_scope *scope = op->scope;
+    if (!scope) scope = handle ? handle->pri_scope : &loop->root;
     pri_list_append(&scope->pri_ops, &op->pri_scope);
     pri_scope_count(scope);
     loop->live_ops++;
-    loop->stats.initiated++;
+    return scope;
 }
 
 /* From here on the operation must not look at its handle. */
-static void uncount_on_handle(pro_op *op)
+static void uncount_on_handle(pro_op *op, pro_scope *scope)
 {
-    pro_scope *scope = scope_of(op);
     op->pri_kernel_step.flags |= PRI_STEP_UNCOUNTED;
     op->pri_kernel_step.data = scope;
     op->pri_kernel_step.handle = NULL;
@@ -96,12 +99,11 @@ static void uncount_on_handle(pro_op *op)
 bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
                   const char *site, pro_handler *done)
 {
-    begin(op, loop, handle, kind, site, done);
-    int refused = pro_scope_closing(scope_of(op)) ? PRO_ECANCELED : PRO_OK;
-    if (handle && handle->pri_state != PRI_HANDLE_OPEN) refused = PRO_ECLOSED;
-    if (refused) {
-        uncount_on_handle(op);
-        pri_op_finish(op, refused, 0);
+    pro_scope *scope = begin(op, loop, handle, kind, site, done);
+    bool       is_closed = handle && handle->pri_state != PRI_HANDLE_OPEN;
+    if (is_closed || scope->pri_state >= PRI_SCOPE_CLOSING) {
+        uncount_on_handle(op, scope);
+        pri_op_finish(op, is_closed ? PRO_ECLOSED : PRO_ECANCELED, 0);
         return false;
     }
     if (handle) handle->pri_live++;
@@ -111,8 +113,7 @@ bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind ki
 
 void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done)
 {
-    begin(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done);
-    uncount_on_handle(op);
+    uncount_on_handle(op, begin(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done));
 }
 
 void pri_op_start(pro_op *op)
@@ -137,19 +138,12 @@ static void settle(pro_op *op, int error, int64_t value)
     op->value = value;
 }
 
-/* What the handler did not take goes back; after it nothing of the operation may be touched. */
-static void run_handler(pro_loop *loop, pro_op *op)
+static inline void run_handler(pro_loop *loop, pro_op *op)
 {
     loop->correlation = op->pri_correlation;
     loop->stats.handlers++;
     op->pri_done(op);
     loop->correlation = 0;
-    loop->system_error = 0;
-    loop->accepted.op = NULL;
-    if (loop->accepted.fd >= 0) {
-        loop->engine->net->close(&loop->env, loop->accepted.fd, 0);
-        loop->accepted.fd = -1;
-    }
 }
 
 /* The caller's again: unlink it everywhere, then call out, then let the scope go. */
@@ -160,14 +154,16 @@ static void deliver(pro_op *op)
     pro_scope  *scope = scope_of(op);
     pro_handle *handle = step->handle;
 
-    pri_list_remove(&op->pri_scope);
+    pri_list_unlink(&op->pri_scope);
     set_state(op, PRI_IDLE);
     op->flags = 0;
     op->deadline_ns = PRO_NEVER;
     loop->live_ops--;
     loop->stats.completed++;
-    if (op->error == PRO_ECANCELED) loop->stats.canceled++;
-    if (op->error == PRO_ETIMEDOUT) loop->stats.timed_out++;
+    if (op->error != PRO_OK) {
+        loop->stats.canceled += op->error == PRO_ECANCELED;
+        loop->stats.timed_out += op->error == PRO_ETIMEDOUT;
+    }
     if (handle) pri_handle_uncount(handle);
     run_handler(loop, op);
     pri_scope_uncount(scope);
@@ -201,6 +197,7 @@ void pri_op_run_ready(pro_loop *loop)
     pri_link now; /* what becomes ready in these handlers waits for the next turn */
     pri_list_init(&now);
     pri_list_splice(&now, &loop->ready);
+    loop->system_error = 0;
     while (!pri_list_empty(&now)) deliver(pro_container_of(pri_list_pop(&now), pro_op, pri_queue));
 }
 
@@ -216,8 +213,8 @@ void pri_op_cancel(pro_op *op, int cause)
         op->pri_loop->engine->cancel(op->pri_loop, &op->pri_kernel_step);
         return;
     }
-    pri_list_remove(&op->pri_queue);
     pro_handle *handle = op->pri_kernel_step.handle;
+    if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
     if (handle) pri_handle_left(op);
     pri_op_finish(op, cause, 0);
 }
@@ -249,10 +246,7 @@ bool pri_op_before(const pri_link *a, const pri_link *b)
 void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
-    if (step->op_state != PRI_IDLE) {
-        pri_abort("%s: post with an operation in flight: %s, initiated at %s", site,
-                  kind_names[step->op_kind], op->pri_site);
-    }
+    if (step->op_state != PRI_IDLE) abort_in_flight(op, site, "post");
     step->op_kind = PRI_OP_POST;
     step->kind = PRI_STEP_NONE;
     step->flags = 0;
@@ -276,6 +270,7 @@ void(pro_post)(pro_op *op, pro_loop *loop, pro_handler *done) { pro_post_at("?",
 
 void pri_op_run_posts(pro_loop *loop, int error)
 {
+    loop->system_error = 0;
     pri_link *newest = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
     pri_link *oldest = NULL;
     for (pri_link *link = newest, *next; link; link = next) {
@@ -293,7 +288,6 @@ void pri_op_run_posts(pro_loop *loop, int error)
         op->pri_start_ns = loop->now_ns;
         if (!op->pri_correlation) op->pri_correlation = ++loop->correlation_last;
         set_state(op, PRI_IDLE);
-        loop->stats.initiated++;
         loop->stats.completed++;
         run_handler(loop, op);
     }

@@ -16,21 +16,21 @@
 
 typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
 
-/* X(KIND, name) */
+/* X(KIND, name).  The order matters to is_write and is_transfer below. */
 #define PRI_OP_KINDS(X)                                                                            \
     X(NONE, "none")                                                                                \
     X(POST, "post")                                                                                \
     X(TIMER, "timer")                                                                              \
     X(SIGNAL, "signal")                                                                            \
     X(CLOSE, "close")                                                                              \
-    X(SHUTDOWN, "shutdown")                                                                        \
-    X(CONNECT, "connect")                                                                          \
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
-    X(SEND_ALL, "send_all")
+    X(SEND_ALL, "send_all")                                                                        \
+    X(SHUTDOWN, "shutdown")                                                                        \
+    X(CONNECT, "connect")
 
 typedef enum pri_op_kind {
 #define PRI_OP_ENUM(kind, name) PRI_OP_##kind,
@@ -50,6 +50,14 @@ static inline pri_op_state pri_op_state_of(const pro_op *op)
 static inline pri_op_kind pri_op_kind_of(const pro_op *op)
 {
     return (pri_op_kind)op->pri_kernel_step.op_kind;
+}
+
+/* Does it stand in the write queue of its handle?  Does it move bytes? */
+static inline bool pri_op_is_write(pri_op_kind kind) { return kind >= PRI_OP_SEND; }
+
+static inline bool pri_op_is_transfer(pri_op_kind kind)
+{
+    return kind >= PRI_OP_RECV && kind <= PRI_OP_SEND_ALL;
 }
 
 /* Begin the life of an operation: IDLE -> QUEUED, counted in its scope, its deadline on the wheel;
@@ -133,8 +141,14 @@ void pri_handle_left(pro_op *op);
 /* Close; op, if not NULL, is a begun close that completes at the end. */
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive);
 
+/* Nothing of a closing handle is in flight any more: give the descriptor back; the closers are over. */
+void pri_handle_end(pro_handle *handle);
+
 /* One operation fewer; of a closing handle the last one ends it. */
-void pri_handle_uncount(pro_handle *handle);
+static inline void pri_handle_uncount(pro_handle *handle)
+{
+    if (--handle->pri_live == 0 && handle->pri_state == PRI_HANDLE_CLOSING) pri_handle_end(handle);
+}
 
 void pri_handle_cancel(pro_handle *handle, int cause);
 

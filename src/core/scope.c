@@ -15,7 +15,12 @@
 _Static_assert(offsetof(pro_scope, pri_drain) == offsetof(pro_scope, pri_deadline_ns) + 8,
                "the wheel finds the deadline right before the link");
 
-enum { OPEN, DRAINING, CLOSING, ENDED };
+enum {
+    OPEN = PRI_SCOPE_OPEN,
+    DRAINING = PRI_SCOPE_DRAINING,
+    CLOSING = PRI_SCOPE_CLOSING,
+    ENDED = PRI_SCOPE_ENDED
+};
 enum { TELL_STOP = 1, TELL_CHECK = 2 };
 
 static pro_scope *scope_of_sibling(pri_link *link)
@@ -69,25 +74,15 @@ void pro_scope_on_stop(pro_scope *scope, pro_scope_fn *on_stop)
 
 /* ---- Counting ------------------------------------------------------------------------------- */
 
-/* Is there a next thing to say or do, now that the count has changed? */
-static void check(pro_scope *scope)
+void pri_scope_overflow(void) { pri_abort("a scope counts more than 2^32 - 1 things"); }
+
+void pri_scope_check(pro_scope *scope)
 {
     if (scope->pri_state == OPEN || scope->pri_tell) return; /* told later, checked then */
     if (scope->pri_state == DRAINING && scope->pri_live > 0 && scope->pri_live == scope->pri_idle)
         pro_scope_close(scope); /* only handles are left, and nobody to use them */
     else if (scope->pri_live == 0)
         tell(scope, TELL_CHECK);
-}
-
-void pri_scope_count(pro_scope *scope)
-{
-    if (scope->pri_live++ == UINT32_MAX) pri_abort("a scope counts more than 2^32 - 1 things");
-}
-
-void pri_scope_uncount(pro_scope *scope)
-{
-    scope->pri_live--;
-    check(scope);
 }
 
 void pro_scope_hold(pro_scope *scope) { pri_scope_count(scope); }
@@ -170,7 +165,7 @@ void pri_scope_tell(pro_loop *loop)
         if (scope->pri_live == 0)
             finish(scope);
         else
-            check(scope);
+            pri_scope_check(scope);
     }
 }
 
