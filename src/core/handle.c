@@ -30,6 +30,7 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
         .pri_fd = fd,
         .pri_kind = (uint8_t)kind,
         .pri_state = PRI_HANDLE_OPEN,
+        .pri_flags = fd < 0 ? PRI_HANDLE_BARE : 0,
     };
     pri_list_init(&handle->pri_queue[PRI_READ]);
     pri_list_init(&handle->pri_queue[PRI_WRITE]);
@@ -61,8 +62,7 @@ static int shut_down(pro_handle *handle)
     return pri_os_error(error);
 }
 
-/* Run what is at the head of a direction until something is with the kernel or nothing is left. */
-static void start_head(pro_handle *handle, pri_direction direction)
+void pri_handle_start(pro_handle *handle, pri_direction direction)
 {
     const pri_link *queue = &handle->pri_queue[direction];
     while (!pri_list_empty(queue) && may_start(handle, direction)) {
@@ -86,14 +86,18 @@ static void start_head(pro_handle *handle, pri_direction direction)
     }
 }
 
-void pri_handle_queue(pro_op *op, pri_direction direction)
+void pri_handle_connecting(pro_handle *handle)
 {
-    pro_handle *handle = op->pri_kernel_step.handle;
-    pri_link   *queue = &handle->pri_queue[direction];
-    bool        is_first = pri_list_empty(queue);
-    pri_list_append(queue, &op->pri_queue);
-    if (pri_op_kind_of(op) == PRI_OP_CONNECT) handle->pri_connecting++;
-    if (is_first) start_head(handle, direction);
+    handle->pri_connecting++;
+    handle->pri_flags |= PRI_HANDLE_CONNECTING;
+}
+
+/* One connect fewer; true if it was the last one, so that the reads may go. */
+static bool connected(pro_handle *handle)
+{
+    if (--handle->pri_connecting > 0) return false;
+    handle->pri_flags &= (uint8_t)~PRI_HANDLE_CONNECTING;
+    return true;
 }
 
 void pri_handle_nothing(pro_op *op, pri_direction direction)
@@ -111,9 +115,9 @@ void pri_handle_nothing(pro_op *op, pri_direction direction)
 /* A connection attempt is over: what waited for it runs, or fails with it. */
 static void connect_over(pro_handle *handle, int error)
 {
-    handle->pri_connecting--;
+    bool is_last = connected(handle);
     if (!error) {
-        start_head(handle, PRI_READ);
+        if (is_last) pri_handle_start(handle, PRI_READ);
         return;
     }
     pri_link *queue = &handle->pri_queue[PRI_WRITE];
@@ -138,7 +142,7 @@ static void complete(pro_op *op, int error, int64_t value)
         connect_over(handle, error);
     else if (error && value > 0 && direction == PRI_WRITE)
         handle->pri_flags |= PRI_HANDLE_HOLE;
-    if (!pri_list_empty(&handle->pri_queue[direction])) start_head(handle, direction);
+    if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
     pri_op_complete(op, error, value);
 }
 
@@ -215,14 +219,8 @@ static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
     }
 }
 
-void pri_handle_record(pro_loop *loop, const pri_record *record)
+void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
 {
-    pro_op *op = pro_container_of(record->step, pro_op, pri_kernel_step);
-    if (pri_op_state_of(op) != PRI_STARTED) {
-        pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
-                  loop->engine->name, pro_op_name(op), pro_op_site(op));
-    }
-    loop->system_error = record->system;
     pri_op_kind kind = pri_op_kind_of(op);
     if (pri_op_is_transfer(kind)) {
         transferred(op, record);
@@ -250,8 +248,8 @@ void pri_handle_record(pro_loop *loop, const pri_record *record)
 void pri_handle_left(pro_op *op)
 {
     pro_handle *handle = op->pri_kernel_step.handle;
-    if (pri_op_kind_of(op) == PRI_OP_CONNECT && --handle->pri_connecting == 0)
-        start_head(handle, PRI_READ);
+    if (pri_op_kind_of(op) == PRI_OP_CONNECT && connected(handle))
+        pri_handle_start(handle, PRI_READ);
 }
 
 void pri_handle_cancel(pro_handle *handle, int cause)

@@ -191,7 +191,7 @@ static int64_t turn(pro_loop *loop, bool may_wait)
     pri_wheel_expire(&loop->timers, loop->now_ns, &due);
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
-    for (int i = 0; i < count; i++) pri_handle_record(loop, &loop->records[i]);
+    for (int i = 0; i < count; i++) pri_op_record(loop, &loop->records[i]);
     pri_op_expire(&due);
     end_drains(loop);
     pri_op_run_ready(loop);

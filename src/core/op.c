@@ -52,40 +52,10 @@ static pro_scope *scope_of(const pro_op *op)
 
 /* ---- Beginning ------------------------------------------------------------------------------ */
 
-_Noreturn static void abort_in_flight(const pro_op *op, const char *site, const char *what)
+void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind)
 {
-    pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, what,
+    pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, kind_names[kind],
               kind_names[op->pri_kernel_step.op_kind], op->pri_site);
-}
-
-/* IDLE -> QUEUED, counted in its scope, which is returned. */
-static inline pro_scope *begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
-                               const char *site, pro_handler *done)
-{
-    pri_step *step = &op->pri_kernel_step;
-    if (step->op_state != PRI_IDLE) abort_in_flight(op, site, kind_names[kind]);
-    step->kind = PRI_STEP_NONE;
-    step->flags = 0;
-    step->op_state = PRI_QUEUED;
-    step->op_kind = (uint8_t)kind;
-    step->generation++;
-    step->handle = handle;
-    op->value = 0;
-    op->error = PRO_OK;
-    op->pri_cause = 0;
-    op->pri_done = done;
-    op->pri_loop = loop;
-    op->pri_site = site;
-    op->pri_correlation = loop->correlation ? loop->correlation : ++loop->correlation_last;
-    op->pri_start_ns = loop->now_ns;
-    op->pri_timer.next = NULL;
-
-    pro_scope *scope = op->scope;
-    if (!scope) scope = handle ? handle->pri_scope : &loop->root;
-    pri_list_append(&scope->pri_ops, &op->pri_scope);
-    pri_scope_count(scope);
-    loop->live_ops++;
-    return scope;
 }
 
 /* From here on the operation must not look at its handle. */
@@ -96,37 +66,21 @@ static void uncount_on_handle(pro_op *op, pro_scope *scope)
     op->pri_kernel_step.handle = NULL;
 }
 
-bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
-                  const char *site, pro_handler *done)
+void pri_op_refuse(pro_op *op, pro_scope *scope, int error)
 {
-    pro_scope *scope = begin(op, loop, handle, kind, site, done);
-    bool       is_closed = handle && handle->pri_state != PRI_HANDLE_OPEN;
-    if (is_closed || scope->pri_state >= PRI_SCOPE_CLOSING) {
-        uncount_on_handle(op, scope);
-        pri_op_finish(op, is_closed ? PRO_ECLOSED : PRO_ECANCELED, 0);
-        return false;
-    }
-    if (handle) handle->pri_live++;
-    if (op->deadline_ns != PRO_NEVER) pri_wheel_insert(&loop->timers, &op->pri_timer);
-    return true;
+    uncount_on_handle(op, scope);
+    pri_op_finish(op, error, 0);
 }
 
 void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done)
 {
-    uncount_on_handle(op, begin(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done));
-}
-
-void pri_op_start(pro_op *op)
-{
-    set_state(op, PRI_STARTED);
-    pri_step *step = &op->pri_kernel_step;
-    if (step->kind != PRI_STEP_NONE) op->pri_loop->engine->start(op->pri_loop, step);
+    uncount_on_handle(op, pri_op_prepare(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done));
 }
 
 /* ---- Ending --------------------------------------------------------------------------------- */
 
 /* The result stands: no deadline or cancel can touch it from now on. */
-static void settle(pro_op *op, int error, int64_t value)
+static inline void settle(pro_op *op, int error, int64_t value)
 {
     pri_step *step = &op->pri_kernel_step;
     if (pri_wheel_holds(&op->pri_timer)) pri_wheel_remove(&op->pri_timer);
@@ -147,7 +101,7 @@ static inline void run_handler(pro_loop *loop, pro_op *op)
 }
 
 /* The caller's again: unlink it everywhere, then call out, then let the scope go. */
-static void deliver(pro_op *op)
+static inline void deliver(pro_op *op)
 {
     pro_loop   *loop = op->pri_loop;
     pri_step   *step = &op->pri_kernel_step;
@@ -179,6 +133,31 @@ void pri_op_finish(pro_op *op, int error, int64_t value)
 void pri_op_complete(pro_op *op, int error, int64_t value)
 {
     settle(op, error, value);
+    deliver(op);
+}
+
+/* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
+ * receive, is complete whatever the cause; the queue moves on, then the handler runs. */
+void pri_op_record(pro_loop *loop, const pri_record *record)
+{
+    pri_step   *step = record->step;
+    pro_op     *op = pro_container_of(step, pro_op, pri_kernel_step);
+    pri_op_kind kind = pri_op_kind_of(op);
+    if (step->op_state != PRI_STARTED) {
+        pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
+                  loop->engine->name, pro_op_name(op), pro_op_site(op));
+    }
+    loop->system_error = record->system;
+    bool is_whole = (size_t)record->value == step->len;
+    if (!pri_op_is_transfer(kind) || record->value <= 0 || !(is_whole || kind == PRI_OP_RECV)) {
+        pri_handle_record(loop, op, record);
+        return;
+    }
+    pri_direction direction = pri_op_is_write(kind) ? PRI_WRITE : PRI_READ;
+    pri_list_unlink(&op->pri_queue);
+    if (!pri_list_empty(&step->handle->pri_queue[direction]))
+        pri_handle_start(step->handle, direction);
+    settle(op, PRO_OK, op->value + record->value);
     deliver(op);
 }
 
@@ -246,7 +225,7 @@ bool pri_op_before(const pri_link *a, const pri_link *b)
 void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
-    if (step->op_state != PRI_IDLE) abort_in_flight(op, site, "post");
+    if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(op, site, PRI_OP_POST);
     step->op_kind = PRI_OP_POST;
     step->kind = PRI_STEP_NONE;
     step->flags = 0;

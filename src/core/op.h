@@ -1,4 +1,4 @@
-/* The life of one operation: the only place where its state is written is op.c.
+/* The life of one operation: its state is written here and in op.c, nowhere else.
  *
  *            begin            start             record
  *     IDLE ---------> QUEUED ---------> STARTED ---------> (handler) IDLE
@@ -38,6 +38,13 @@ typedef enum pri_op_kind {
 #undef PRI_OP_ENUM
 } pri_op_kind;
 
+typedef enum pri_handle_state {
+    PRI_HANDLE_NONE, /* zeroed */
+    PRI_HANDLE_OPEN,
+    PRI_HANDLE_CLOSING,
+    PRI_HANDLE_CLOSED
+} pri_handle_state;
+
 /* pri_step.flags that belong to the core. */
 #define PRI_STEP_UNCOUNTED 0x10u /* its handle may be gone: data is the scope it counts in */
 #define PRI_STEP_SIDE 0x20u      /* data is a side object, ours to give back */
@@ -60,21 +67,76 @@ static inline bool pri_op_is_transfer(pri_op_kind kind)
     return kind >= PRI_OP_RECV && kind <= PRI_OP_SEND_ALL;
 }
 
+_Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
+
+/* IDLE -> QUEUED, counted in its scope, which is returned. */
+static inline pro_scope *pri_op_prepare(pro_op *op, pro_loop *loop, pro_handle *handle,
+                                        pri_op_kind kind, const char *site, pro_handler *done)
+{
+    pri_step *step = &op->pri_kernel_step;
+    if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(op, site, kind);
+    step->kind = PRI_STEP_NONE;
+    step->flags = 0;
+    step->op_state = PRI_QUEUED;
+    step->op_kind = (uint8_t)kind;
+    step->generation++;
+    step->handle = handle;
+    op->value = 0;
+    op->error = PRO_OK;
+    op->pri_cause = 0;
+    op->pri_done = done;
+    op->pri_loop = loop;
+    op->pri_site = site;
+    op->pri_correlation = loop->correlation ? loop->correlation : ++loop->correlation_last;
+    op->pri_start_ns = loop->now_ns;
+    op->pri_timer.next = NULL;
+
+    pro_scope *scope = op->scope;
+    if (!scope) scope = handle ? handle->pri_scope : &loop->root;
+    pri_list_append(&scope->pri_ops, &op->pri_scope);
+    pri_scope_count(scope);
+    loop->live_ops++;
+    return scope;
+}
+
+/* It has its result already: a closing scope, a closed handle. */
+void pri_op_refuse(pro_op *op, pro_scope *scope, int error);
+
 /* Begin the life of an operation: IDLE -> QUEUED, counted in its scope, its deadline on the wheel;
- * aborts if it is in flight.  handle may be NULL.  false: it was refused (a closing scope, a closed
- * handle) and has its result. */
-bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
-                  const char *site, pro_handler *done);
+ * aborts if it is in flight.  handle may be NULL.  false: it was refused and has its result. */
+static inline bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                                const char *site, pro_handler *done)
+{
+    pro_scope *scope = pri_op_prepare(op, loop, handle, kind, site, done);
+    bool       is_closed = handle && handle->pri_state != PRI_HANDLE_OPEN;
+    if (is_closed || scope->pri_state >= PRI_SCOPE_CLOSING) {
+        pri_op_refuse(op, scope, is_closed ? PRO_ECLOSED : PRO_ECANCELED);
+        return false;
+    }
+    if (handle) handle->pri_live++;
+    if (op->deadline_ns != PRO_NEVER) pri_wheel_insert(&loop->timers, &op->pri_timer);
+    return true;
+}
 
 /* The same for an operation that ends handles: never refused, no deadline. */
 void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done);
 
-/* QUEUED -> STARTED: by the engine, or (step kind NONE) by a part of the core that finishes it. */
-void pri_op_start(pro_op *op);
+/* QUEUED -> STARTED: the step goes to the engine. */
+static inline void pri_op_start(pro_op *op)
+{
+    op->pri_kernel_step.op_state = PRI_STARTED;
+    op->pri_loop->engine->start(op->pri_loop, &op->pri_kernel_step);
+}
+
+/* QUEUED -> STARTED, with nothing for the engine: a part of the core will finish it. */
+static inline void pri_op_wait(pro_op *op) { op->pri_kernel_step.op_state = PRI_STARTED; }
 
 /* QUEUED or STARTED -> READY: this is the result; the handler runs on this or the next turn.  The
  * operation must be in no queue. */
 void pri_op_finish(pro_op *op, int error, int64_t value);
+
+/* A record of the engine: most often the end of its operation.  The handler runs in here. */
+void pri_op_record(pro_loop *loop, const pri_record *record);
 
 /* A result that came from the kernel: STARTED -> IDLE, and run the handler, as the last thing. */
 void pri_op_complete(pro_op *op, int error, int64_t value);
@@ -106,34 +168,45 @@ size_t pri_op_describe(const pro_op *op, char *buf, size_t size);
 
 /* handle.c ------------------------------------------------------------------------------------ */
 
-typedef enum pri_handle_state {
-    PRI_HANDLE_NONE, /* zeroed */
-    PRI_HANDLE_OPEN,
-    PRI_HANDLE_CLOSING,
-    PRI_HANDLE_CLOSED
-} pri_handle_state;
-
 typedef enum pri_handle_kind { PRI_SOCKET, PRI_LISTENER } pri_handle_kind;
 typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 
-/* pro_handle.pri_flags */
-#define PRI_HANDLE_HOLE 0x01u     /* a send was cut short: the write side is over */
-#define PRI_HANDLE_SHUT 0x02u     /* the sending side was shut down */
-#define PRI_HANDLE_ABORTIVE 0x04u /* close with a reset */
+/* pro_handle.pri_flags; 0: whatever comes to the head of a queue goes straight to the engine. */
+#define PRI_HANDLE_HOLE 0x01u       /* a send was cut short: the write side is over */
+#define PRI_HANDLE_SHUT 0x02u       /* the sending side was shut down */
+#define PRI_HANDLE_ABORTIVE 0x04u   /* close with a reset */
+#define PRI_HANDLE_BARE 0x08u       /* no descriptor as yet */
+#define PRI_HANDLE_CONNECTING 0x10u /* pri_connecting > 0 */
 
 /* A handle becomes the library's, in a scope; fd may be -1.  In a closing scope it is closed from the
  * start, and fd is still the caller's. */
 void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
                      intptr_t fd);
 
+/* Run what is at the head of a direction until something is with the kernel or nothing is left. */
+void pri_handle_start(pro_handle *handle, pri_direction direction);
+
 /* Queue a begun operation in a direction; start it if it is the first. */
-void pri_handle_queue(pro_op *op, pri_direction direction);
+static inline void pri_handle_queue(pro_op *op, pri_direction direction)
+{
+    pro_handle *handle = op->pri_kernel_step.handle;
+    pri_link   *queue = &handle->pri_queue[direction];
+    pri_list_append(queue, &op->pri_queue);
+    if (queue->next != &op->pri_queue) return;
+    if (handle->pri_flags == 0 && op->pri_kernel_step.kind != PRI_STEP_NONE)
+        pri_op_start(op);
+    else
+        pri_handle_start(handle, direction);
+}
+
+/* A connect is about to be queued: from now on the reads wait. */
+void pri_handle_connecting(pro_handle *handle);
 
 /* A begun transfer of length zero: complete on the next turn without the kernel. */
 void pri_handle_nothing(pro_op *op, pri_direction direction);
 
-/* A record of the engine. */
-void pri_handle_record(pro_loop *loop, const pri_record *record);
+/* A record that is not simply a whole transfer: a part of one, its end, an accept, a connect. */
+void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record);
 
 /* The operation left its queue without a record: it was canceled before it started. */
 void pri_handle_left(pro_op *op);

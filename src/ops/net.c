@@ -135,6 +135,7 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
             return;
         }
         handle->pri_family = (uint8_t)address->family;
+        handle->pri_flags &= (uint8_t)~PRI_HANDLE_BARE;
     }
     pri_side *side = pri_side_take(loop, 0);
     if (!side) {
@@ -147,13 +148,14 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
     step->flags |= PRI_STEP_SIDE;
     step->data = side;
     step->len = 0;
+    pri_handle_connecting(handle);
     pri_handle_queue(op, PRI_WRITE);
 }
 
 /* ---- Receiving and sending ------------------------------------------------------------------ */
 
-static void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind, void *buf,
-                     size_t len, pro_handler *done)
+static inline void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind,
+                            void *buf, size_t len, pro_handler *done)
 {
     must_be_made(&s->handle, site);
     if (!pri_op_begin(op, s->handle.pri_loop, &s->handle, kind, site, done)) return;

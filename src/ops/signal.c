@@ -85,7 +85,7 @@ void pro_signal_wait_at(const char *site, pro_op *op, pro_loop *loop, int signal
         return;
     }
     pri_list_append(&watch->waiting, &op->pri_queue);
-    pri_op_start(op);
+    pri_op_wait(op);
     unsigned early = atomic_load(&watch->count);
     if (early > 0 && !atomic_exchange(&watch->relayed, true))
         (pro_post)(&watch->relay, loop, relay);

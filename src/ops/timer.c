@@ -11,7 +11,7 @@ void pro_timer_start_at(const char *site, pro_op *op, pro_loop *loop, uint64_t w
     if (op->deadline_ns == PRO_NEVER || when_ns <= op->deadline_ns) op->deadline_ns = when_ns;
     if (!pri_op_begin(op, loop, NULL, PRI_OP_TIMER, site, done)) return;
     op->pri_kernel_step.len = when_ns;
-    pri_op_start(op);
+    pri_op_wait(op);
 }
 
 void pro_sleep_at(const char *site, pro_op *op, pro_loop *loop, uint64_t delay_ns,
