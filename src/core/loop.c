@@ -129,6 +129,7 @@ int pro_loop_free(pro_loop *loop)
            !pri_list_empty(&loop->telling)) {
         pri_op_run_posts(loop, PRO_ECANCELED);
         pri_op_run_ready(loop);
+        loop->correlation = 0;
         pri_scope_tell(loop);
     }
     if (loop->signals_end) loop->signals_end(loop, true);
@@ -194,7 +195,8 @@ static int64_t turn(pro_loop *loop, bool may_wait)
     for (int i = 0; i < count; i++) pri_op_record(loop, &loop->records[i]);
     pri_op_expire(&due);
     end_drains(loop);
-    pri_op_run_ready(loop);
+    if (!pri_list_empty(&loop->ready)) pri_op_run_ready(loop);
+    loop->correlation = 0;
     if (!pri_list_empty(&loop->telling)) pri_scope_tell(loop);
     if (count < 0) return pri_os_error(count);
     return (int64_t)(loop->stats.handlers - before);
@@ -297,7 +299,8 @@ int pro_loop_system_error(const pro_loop *loop) { return loop->system_error; }
 void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats)
 {
     *stats = loop->stats;
-    stats->initiated = loop->stats.completed + loop->live_ops;
+    stats->completed = loop->completed;
+    stats->initiated = loop->completed + loop->live_ops;
     stats->live_ops = loop->live_ops;
     stats->live_handles = loop->live_handles;
 }

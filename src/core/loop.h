@@ -19,6 +19,7 @@ struct pro_loop {
     uint64_t          correlation_last; /* the newest id given out */
     pri_link          ready;            /* operations whose result stands: pri_op_finish */
     pri_link          telling;          /* scopes that have something to hear */
+    uint64_t          completed;        /* operations, posts included */
     uint32_t          live_ops;         /* operations in flight, posts excepted */
     uint32_t          live_handles;
     uint32_t          holds;

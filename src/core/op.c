@@ -94,30 +94,26 @@ static inline void settle(pro_op *op, int error, int64_t value)
 
 static inline void run_handler(pro_loop *loop, pro_op *op)
 {
-    loop->correlation = op->pri_correlation;
+    loop->correlation = op->pri_correlation; /* until the next handler, or the end of the turn */
     loop->stats.handlers++;
     op->pri_done(op);
-    loop->correlation = 0;
+}
+
+static void count_error(pro_loop *loop, int error)
+{
+    loop->stats.canceled += error == PRO_ECANCELED;
+    loop->stats.timed_out += error == PRO_ETIMEDOUT;
 }
 
 /* The caller's again: unlink it everywhere, then call out, then let the scope go. */
-static inline void deliver(pro_op *op)
+static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_handle *handle)
 {
-    pro_loop   *loop = op->pri_loop;
-    pri_step   *step = &op->pri_kernel_step;
-    pro_scope  *scope = scope_of(op);
-    pro_handle *handle = step->handle;
-
     pri_list_unlink(&op->pri_scope);
     set_state(op, PRI_IDLE);
     op->flags = 0;
     op->deadline_ns = PRO_NEVER;
     loop->live_ops--;
-    loop->stats.completed++;
-    if (op->error != PRO_OK) {
-        loop->stats.canceled += op->error == PRO_ECANCELED;
-        loop->stats.timed_out += op->error == PRO_ETIMEDOUT;
-    }
+    loop->completed++;
     if (handle) pri_handle_uncount(handle);
     run_handler(loop, op);
     pri_scope_uncount(scope);
@@ -133,7 +129,8 @@ void pri_op_finish(pro_op *op, int error, int64_t value)
 void pri_op_complete(pro_op *op, int error, int64_t value)
 {
     settle(op, error, value);
-    deliver(op);
+    if (error) count_error(op->pri_loop, error);
+    deliver(op->pri_loop, op, scope_of(op), op->pri_kernel_step.handle);
 }
 
 /* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
@@ -153,12 +150,12 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
         pri_handle_record(loop, op, record);
         return;
     }
+    pro_handle   *handle = step->handle;
     pri_direction direction = pri_op_is_write(kind) ? PRI_WRITE : PRI_READ;
     pri_list_unlink(&op->pri_queue);
-    if (!pri_list_empty(&step->handle->pri_queue[direction]))
-        pri_handle_start(step->handle, direction);
+    if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
     settle(op, PRO_OK, op->value + record->value);
-    deliver(op);
+    deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle);
 }
 
 void pri_op_complete_more(pro_op *op, int64_t value)
@@ -177,7 +174,11 @@ void pri_op_run_ready(pro_loop *loop)
     pri_list_init(&now);
     pri_list_splice(&now, &loop->ready);
     loop->system_error = 0;
-    while (!pri_list_empty(&now)) deliver(pro_container_of(pri_list_pop(&now), pro_op, pri_queue));
+    while (!pri_list_empty(&now)) {
+        pro_op *op = pro_container_of(pri_list_pop(&now), pro_op, pri_queue);
+        if (op->error) count_error(loop, op->error);
+        deliver(loop, op, scope_of(op), op->pri_kernel_step.handle);
+    }
 }
 
 /* ---- Causes --------------------------------------------------------------------------------- */
@@ -267,7 +268,7 @@ void pri_op_run_posts(pro_loop *loop, int error)
         op->pri_start_ns = loop->now_ns;
         if (!op->pri_correlation) op->pri_correlation = ++loop->correlation_last;
         set_state(op, PRI_IDLE);
-        loop->stats.completed++;
+        loop->completed++;
         run_handler(loop, op);
     }
 }
