@@ -8,7 +8,7 @@ function(pro_program target)
     endif()
     add_executable(${target} ${arg_SOURCES})
     target_compile_definitions(${target} PRIVATE _GNU_SOURCE=)
-    target_link_libraries(${target} PRIVATE ${arg_LINK} proactor Threads::Threads)
+    target_link_libraries(${target} PRIVATE ${arg_LINK} proactor proactor_system)
     set_target_properties(${target} PROPERTIES OUTPUT_NAME ${arg_OUTPUT}
         RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${arg_DIR})
 endfunction()

@@ -4,7 +4,7 @@
 # pro_step(NAME COMMAND word... [CONFIGS config...] [ENGINES engine...] [TIMEOUT seconds])
 #
 #   COMMAND  prints the protocol of tests (scripts/run-tests.py); generator expressions are fine.
-#   CONFIGS  where it runs: release asan tsan valgrind clang.  Default: release asan.
+#   CONFIGS  where it runs: release asan tsan valgrind clang windows.  Default: release asan.
 #   ENGINES  one step per engine, NAME-<engine>, with PROACTOR_ENGINE=<engine> in its environment;
 #            the word {engine} in COMMAND becomes the name.
 #   TIMEOUT  of the whole step.  Default: 300.
@@ -35,7 +35,7 @@ endfunction()
 function(pro_test name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "SOURCES;LINK;ARGS;CONFIGS;ENGINES")
     pro_program(${name} DIR test SOURCES ${arg_SOURCES} LINK ${arg_LINK})
-    pro_step(${name} COMMAND $<TARGET_FILE:${name}> ${arg_ARGS}
+    pro_step(${name} COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:${name}> ${arg_ARGS}
         CONFIGS ${arg_CONFIGS} ENGINES ${arg_ENGINES} TIMEOUT ${arg_TIMEOUT})
 endfunction()
 

@@ -6,11 +6,10 @@
 #include <string.h>
 
 #include "core/loop.h"
-#include "engine/epoll/epoll.h"
-#include "engine/uring/uring.h"
+#include "engine/engines.h"
 
 /* In the order of preference for AUTO. */
-static const pri_engine *const engines[] = {&pri_engine_uring, &pri_engine_epoll};
+static const pri_engine *const engines[] = {PRI_ENGINES};
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
 static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536;
@@ -122,7 +121,7 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
     if (!env.realloc) env.realloc = pri_os_realloc;
     pri_engine_options mine = {
         .queue_len = options.queue_len ? options.queue_len : queue_len_default,
-        .batch_max = options.batch_max ? options.batch_max : 256,
+        .batch_max = options.batch_max ? options.batch_max : 32,
         .mask = mask,
         .env = &env,
     };

@@ -51,7 +51,7 @@ struct hop_run {
     uint64_t                  chunk; /* hops between two looks at the clock */
 };
 
-/* 0, or -1 with the reason in why. */
+/* Sets up, and runs until every connection has settled. 0, or -1 with the reason in why. */
 int hop_run_init(struct hop_run *run, const struct hop_variant *variant,
                  const struct hop_shape *shape, char *why, size_t why_size);
 

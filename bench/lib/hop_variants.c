@@ -32,13 +32,18 @@ const char *hop_transport_name(enum hop_transport transport)
  * milliseconds. */
 enum { CHUNK_MIN = 1024 };
 
+/* What an engine learns of a connection in its first messages is no part of its steady state. */
+enum { SETTLING_HOPS_AN_END = 6 };
+
 int hop_run_init(struct hop_run *run, const struct hop_variant *variant,
                  const struct hop_shape *shape, char *why, size_t why_size)
 {
     *run = (struct hop_run){.variant = variant,
                             .chunk = shape->pairs * 2 > CHUNK_MIN ? shape->pairs * 2 : CHUNK_MIN};
     run->state = variant->setup(shape, why, why_size);
-    return run->state ? 0 : -1;
+    if (!run->state) return -1;
+    variant->run(run->state, (uint64_t)shape->pairs * 2 * SETTLING_HOPS_AN_END);
+    return 0;
 }
 
 uint64_t hop_run_for(void *state, uint64_t window_ns)

@@ -50,7 +50,7 @@ typedef struct pro_loop_options {
     uint32_t    version; /* PRO_VERSION; another major or minor version is refused */
     pro_engine  engine;
     uint32_t    queue_len; /* submission queue of the engine; 0: 256.  More waits its turn */
-    uint32_t    batch_max; /* completions taken in one turn; 0: 256 */
+    uint32_t    batch_max; /* completions taken in one turn; 0: 32, see docs/benchmarks */
     const char *mask;      /* features hidden from the probe, "defer_taskrun,ring_fd"; or NULL */
     pro_env     env;
 } pro_loop_options;
@@ -100,7 +100,8 @@ PRO_API void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handl
 PRO_API void pro_loop_hold(pro_loop *loop);
 PRO_API void pro_loop_release(pro_loop *loop);
 
-/* The loop's clock as of this turn, in ns: monotonic, never 0, the same within one handler. */
+/* The loop's clock, in ns: monotonic, never 0.  In a handler: as of this turn, read once.  Outside:
+ * read afresh. */
 PRO_API uint64_t pro_loop_now(const pro_loop *loop);
 
 /* The root scope: drain it for a graceful shutdown, close it for a quick one, cancel it to cancel

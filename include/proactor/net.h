@@ -188,6 +188,11 @@ typedef struct pro_listen_options {
     int backlog;    /* 0: the system's maximum */
     int reuse_port; /* 1: several listeners on one address share its connections */
     int v6only;     /* 1: an IPv6 listener takes no IPv4 connections; 0: it does */
+
+    /* With reuse_port, n > 0: a connection goes to the listener of number (CPU that received it) mod
+     * n, in the order in which they began to listen (Linux 4.5, a classic BPF program); PRO_ENOTSUP
+     * where the system cannot.  0: the system spreads them by a hash. */
+    int steer_by_cpu;
 } pro_listen_options;
 
 /* Bind and listen.  SO_REUSEADDR is set on POSIX.  options may be NULL: all zero.  Port 0 takes a
@@ -214,6 +219,15 @@ PRO_API void pro_accept_multi(pro_op *op, pro_listener *l, pro_handler *done);
  * closed by the library.  Returns PRO_OK; PRO_EINVAL if there is nothing to take; PRO_ECANCELED if
  * the scope is closing, or PRO_ENOMEM, PRO_ENOBUFS: then the connection is closed. */
 PRO_API int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope);
+
+/* The same for a connection that is to live on another loop: the descriptor is the caller's, who hands
+ * it over for pro_socket_adopt there.  -1 if there is nothing to take. */
+PRO_API intptr_t pro_accept_take_descriptor(pro_op *op);
+
+/* Make l a listener of a descriptor that listens already (inherited, or handed over).  As
+ * pro_socket_adopt. */
+PRO_API int pro_listener_adopt(pro_listener *l, pro_loop *loop, pro_scope *scope,
+                               intptr_t descriptor);
 
 PRO_API void pro_listener_close(pro_op *op, pro_listener *l, pro_handler *done);
 PRO_API void pro_listener_cancel(pro_listener *l);

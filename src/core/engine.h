@@ -126,6 +126,11 @@ typedef struct pri_engine {
 
     /* Make a turn that waits, or the next one that would, return.  Any thread, signal handlers. */
     void (*wake)(pro_loop *loop);
+
+    /* Optional: the time and the random numbers of a loop to which none were given.  The time is also
+     * asked before init. */
+    uint64_t (*clock_ns)(const pro_loop *loop);
+    void (*random)(pro_loop *loop, void *buf, size_t len);
 } pri_engine;
 
 /* ---- What the core offers to engines (src/core/loop.c, src/core/text.c) ---------------------- */

@@ -1,7 +1,7 @@
 /* The loop: one turn after the other.
  *
- * A turn waits in the engine (unless something is ready already), then runs, in this order: posts,
- * the engine's records, what is due by time, operations whose result stood without the kernel, and
+ * A turn waits in the engine (unless something is ready already), reads the clock, then runs, in this
+ * order: posts, the engine's records, what is due by time, operations whose result stood without the kernel, and
  * what scopes have to say.  Each handler runs to its end before the next begins; whatever it
  * initiates, cancels or closes has its consequence on a later line of the turn, or on a later turn.
  * So a record that came before a deadline was seen wins over it, and an operation whose deadline is
@@ -60,11 +60,24 @@ static void given_random(void *ctx, void *buf, size_t len)
     loop->given.random(loop->given.ctx, buf, len);
 }
 
+/* Of an engine that has a time of its own. */
+static uint64_t engine_clock_ns(void *ctx)
+{
+    pro_loop *loop = ctx;
+    return loop->engine->clock_ns(loop);
+}
+
+static void engine_random(void *ctx, void *buf, size_t len)
+{
+    pro_loop *loop = ctx;
+    loop->engine->random(loop, buf, len);
+}
+
 /* ---- Making and freeing --------------------------------------------------------------------- */
 
 static void update_now(pro_loop *loop)
 {
-    uint64_t now = loop->given.clock_ns(loop->given.ctx);
+    uint64_t now = loop->env.clock_ns(loop);
     if (now > loop->now_ns) loop->now_ns = now;
 }
 
@@ -87,6 +100,8 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
                           .realloc = counted_realloc,
                           .fault = given->fault ? given_fault : NULL};
     loop->clock_is_system = given->clock_ns == pri_os_clock_ns;
+    if (engine->clock_ns && loop->clock_is_system) loop->env.clock_ns = engine_clock_ns;
+    if (engine->random && given->random == pri_os_random) loop->env.random = engine_random;
     loop->thread = pri_os_thread_self();
     loop->accepted.fd = -1;
     loop->batch_max = (int)options->batch_max;
@@ -115,6 +130,17 @@ free_loop:
     return error;
 }
 
+/* Nothing refers to it any more. */
+static void end_memory(pro_loop *loop)
+{
+    if (loop->signals_end) loop->signals_end(loop, true);
+    loop->engine->fini(loop);
+    pri_sides_free(loop);
+    pri_env_realloc(&loop->env, loop->records, 0);
+    pro_env given = loop->given;
+    pri_env_realloc(&given, ((void **)loop)[-1], 0);
+}
+
 int pro_loop_free(pro_loop *loop)
 {
     if (!loop) return PRO_OK;
@@ -132,14 +158,29 @@ int pro_loop_free(pro_loop *loop)
         loop->correlation = 0;
         pri_scope_tell(loop);
     }
-    if (loop->signals_end) loop->signals_end(loop, true);
-
-    loop->engine->fini(loop);
-    pri_sides_free(loop);
-    pri_env_realloc(&loop->env, loop->records, 0);
-    pro_env given = loop->given;
-    pri_env_realloc(&given, ((void **)loop)[-1], 0);
+    end_memory(loop);
     return PRO_OK;
+}
+
+void pri_loop_abandon(pro_loop *loop)
+{
+    if (loop->signals_end) loop->signals_end(loop, false);
+    for (pro_scope *s = &loop->root; s; s = pri_scope_next(&loop->root, s)) {
+        for (pri_link *l = s->pri_ops.next, *next; l != &s->pri_ops; l = next) {
+            next = l->next;
+            pri_op_abandon(pro_container_of(l, pro_op, pri_scope));
+        }
+        for (pri_link *l = s->pri_handles.next, *next; l != &s->pri_handles; l = next) {
+            next = l->next;
+            pri_handle_abandon(pro_container_of(l, pro_handle, pri_of_scope));
+        }
+    }
+    while (atomic_load(&loop->posts)) {
+        pro_op *op = pro_container_of(atomic_load(&loop->posts), pro_op, pri_queue);
+        atomic_store(&loop->posts, op->pri_queue.next);
+        pri_op_abandon(op);
+    }
+    end_memory(loop);
 }
 
 /* ---- Turning -------------------------------------------------------------------------------- */
@@ -153,7 +194,7 @@ static bool is_work_left(pro_loop *loop)
 
 static void end_drains(pro_loop *loop)
 {
-    if (pri_wheel_empty(&loop->drains)) return;
+    if (pri_wheel_idle(&loop->drains)) return;
     pri_link due;
     pri_list_init(&due);
     pri_wheel_expire(&loop->drains, loop->now_ns, &due);
@@ -171,6 +212,7 @@ static uint64_t wait_until(pro_loop *loop)
     if (!pri_list_empty(&loop->ready) || !pri_list_empty(&loop->telling)) return PRI_TURN_POLL;
     atomic_store(&loop->asleep, true);
     if (atomic_load(&loop->posts) || atomic_load(&loop->stopping)) return PRI_TURN_POLL;
+    if (pri_wheel_idle(&loop->timers) && pri_wheel_idle(&loop->drains)) return PRI_TURN_FOREVER;
     uint64_t timer = pri_wheel_next(&loop->timers), drain = pri_wheel_next(&loop->drains);
     uint64_t until = timer < drain ? timer : drain;
     return until <= loop->now_ns ? PRI_TURN_POLL : until;
@@ -179,17 +221,16 @@ static uint64_t wait_until(pro_loop *loop)
 static int64_t turn(pro_loop *loop, bool may_wait)
 {
     uint64_t before = loop->stats.handlers;
-    update_now(loop);
     uint64_t until = may_wait ? wait_until(loop) : PRI_TURN_POLL;
     int      count = loop->engine->turn(loop, until, loop->records, loop->batch_max);
     if (may_wait) atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
     update_now(loop);
     loop->stats.turns++;
 
-    pri_link
-        due; /* taken before any handler runs: what they initiate is not due before the next turn */
+    /* Taken before any handler runs: what they initiate is not due before the next turn. */
+    pri_link due;
     pri_list_init(&due);
-    pri_wheel_expire(&loop->timers, loop->now_ns, &due);
+    if (!pri_wheel_idle(&loop->timers)) pri_wheel_expire(&loop->timers, loop->now_ns, &due);
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
     for (int i = 0; i < count; i++) pri_op_record(loop, &loop->records[i]);
@@ -284,11 +325,17 @@ uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns)
 {
     if (loop->clock_is_system) return loop_ns;
     uint64_t now = pri_os_clock_ns(NULL);
-    uint64_t left = loop_ns > loop->now_ns ? loop_ns - loop->now_ns : 0;
+    uint64_t mine = loop->given.clock_ns(loop->given.ctx);
+    uint64_t left = loop_ns > mine ? loop_ns - mine : 0;
     return left > UINT64_MAX - now ? UINT64_MAX : now + left;
 }
 
-uint64_t pro_loop_now(const pro_loop *loop) { return loop->now_ns; }
+uint64_t pro_loop_now(const pro_loop *loop)
+{
+    if (!loop->running)
+        update_now((pro_loop *)(uintptr_t)loop); /* no turn: nothing to hold it for */
+    return loop->now_ns;
+}
 
 pro_scope *pro_loop_scope(pro_loop *loop) { return &loop->root; }
 

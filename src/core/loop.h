@@ -44,7 +44,9 @@ struct pro_loop {
     bool                     clock_is_system; /* no need to translate times for the engine */
     struct pri_signal_watch *signals;         /* src/ops/signal.c */
     void (*signals_end)(pro_loop *loop, bool free_them);
-    pri_why why;
+    pri_why  why;
+    void    *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */
+    unsigned shard;
 
     /* Written by other threads: on a line of its own. */
     _Alignas(64) _Atomic(pri_link *) posts; /* newest first, through pri_queue.next */
@@ -55,6 +57,10 @@ struct pro_loop {
 /* loop.c: PRO_OK and a loop, or one of our errors and nothing. */
 int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,
                     const pri_why *why);
+
+/* Free a loop whose program is gone (a simulated crash): nothing completes, no handler runs.  The
+ * memory of operations, handles and scopes must still be there; it is the caller's then. */
+void pri_loop_abandon(pro_loop *loop);
 
 /* Misuse, or a bug of ours: one line on standard error, then abort.  In every build. */
 #if defined(__GNUC__)
@@ -76,6 +82,7 @@ typedef enum pri_scope_state {
 } pri_scope_state;
 
 void pri_scope_init_root(pro_loop *loop);
+pro_scope *pri_scope_next(const pro_scope *root, pro_scope *s); /* in a walk over a tree; or NULL */
 void pri_scope_check(pro_scope *scope); /* it is ending and its count changed: is it over? */
 void pri_scope_tell(pro_loop *loop);    /* run the functions that are due */
 _Noreturn void pri_scope_overflow(void);

@@ -217,6 +217,13 @@ bool pri_op_before(const pri_link *a, const pri_link *b)
     return op_of_timer(a)->pri_start_ns < op_of_timer(b)->pri_start_ns;
 }
 
+void pri_op_abandon(pro_op *op)
+{
+    settle(op, PRO_ECANCELED, 0);
+    set_state(op, PRI_IDLE);
+    op->deadline_ns = PRO_NEVER;
+}
+
 /* ---- Posts ---------------------------------------------------------------------------------- */
 
 /* One messaging primitive: push by compare-and-swap, take all by exchange.  The loop says "asleep"

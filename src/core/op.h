@@ -157,6 +157,9 @@ void pri_op_expire(pri_link *due);
 /* Accept a cause, if there is none yet and the result does not stand. */
 void pri_op_cancel(pro_op *op, int cause);
 
+/* Its loop goes without completing it: the caller's again, and not in flight. */
+void pri_op_abandon(pro_op *op);
+
 /* Whose handlers run on this thread from now on, for the correlation of posts; NULL: none. */
 void pri_op_set_current_loop(pro_loop *loop);
 
@@ -224,5 +227,8 @@ static inline void pri_handle_uncount(pro_handle *handle)
 }
 
 void pri_handle_cancel(pro_handle *handle, int cause);
+
+/* Its loop goes without closing it: as if it had never been made. */
+void pri_handle_abandon(pro_handle *handle);
 
 #endif

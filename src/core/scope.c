@@ -36,6 +36,8 @@ static pro_scope *next_in_tree(const pro_scope *root, pro_scope *s)
     return s == root ? NULL : scope_of_sibling(s->pri_sibling.next);
 }
 
+pro_scope *pri_scope_next(const pro_scope *root, pro_scope *s) { return next_in_tree(root, s); }
+
 static void tell(pro_scope *scope, uint8_t what)
 {
     if (!scope->pri_tell) pri_list_append(&scope->pri_loop->telling, &scope->pri_pending);

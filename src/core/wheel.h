@@ -43,6 +43,9 @@ static inline bool pri_wheel_holds(const pri_link *link) { return link->next != 
  * if the wheel is empty. */
 uint64_t pri_wheel_next(pri_wheel *wheel);
 
+/* Nothing was ever put on it since it was last found empty: a quick look. */
+static inline bool pri_wheel_idle(const pri_wheel *wheel) { return wheel->levels == 0; }
+
 bool pri_wheel_empty(pri_wheel *wheel);
 
 /* Move all that is due at now_ns to the end of due, ordered by deadline, then by before. */

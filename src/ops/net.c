@@ -43,15 +43,6 @@ int pro_socket_open(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_family 
     return PRO_OK;
 }
 
-int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
-{
-    if (is_closing(loop, scope)) return PRO_ECANCELED;
-    int error = net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
-    if (error) return pri_os_error(error);
-    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, descriptor);
-    return PRO_OK;
-}
-
 /* PRO_OK if the handle has a descriptor to ask. */
 static int has_descriptor(const pro_handle *handle)
 {
@@ -314,6 +305,8 @@ static int bind_and_listen(pro_loop *loop, intptr_t fd, const pro_address *addre
         error = net->set(env, fd, PRI_OPT_V6ONLY, options->v6only != 0);
     if (!error) error = net->bind(env, fd, address);
     if (!error) error = net->listen(env, fd, options->backlog);
+    if (!error && options->reuse_port && options->steer_by_cpu > 0)
+        error = net->set(env, fd, PRI_OPT_STEER_BY_CPU, options->steer_by_cpu);
     return error;
 }
 
@@ -334,6 +327,26 @@ int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_addr
     pri_handle_init(&l->handle, PRI_LISTENER, loop, scope, fd);
     l->handle.pri_family = (uint8_t)address->family;
     return PRO_OK;
+}
+
+static int adopt(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                 intptr_t descriptor)
+{
+    if (is_closing(loop, scope)) return PRO_ECANCELED;
+    int error = net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
+    if (error) return pri_os_error(error);
+    pri_handle_init(handle, kind, loop, scope, descriptor);
+    return PRO_OK;
+}
+
+int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
+{
+    return adopt(&s->handle, PRI_SOCKET, loop, scope, descriptor);
+}
+
+int pro_listener_adopt(pro_listener *l, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
+{
+    return adopt(&l->handle, PRI_LISTENER, loop, scope, descriptor);
 }
 
 int pro_listener_local(const pro_listener *l, pro_address *address)
@@ -373,4 +386,13 @@ int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope)
     pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, loop->accepted.fd);
     loop->accepted.fd = -1;
     return PRO_OK;
+}
+
+intptr_t pro_accept_take_descriptor(pro_op *op)
+{
+    pro_loop *loop = op->pri_loop;
+    if (!loop || loop->accepted.op != op) return -1;
+    intptr_t fd = loop->accepted.fd;
+    loop->accepted.fd = -1;
+    return fd;
 }

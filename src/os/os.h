@@ -50,7 +50,7 @@ typedef struct pri_net {
     int (*get)(const pro_env *env, intptr_t fd, int option, int *value);
 } pri_net;
 
-enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY };
+enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
 
 extern const pri_net pri_os_net;
 

@@ -65,7 +65,10 @@ static void names_are_right(pro_address where)
     t_listener_close(loop, l);
 }
 
-CONFORM(an_accepted_socket_knows_its_addresses) { names_are_right(pro_address_loopback(PRO_IPV4, 0)); }
+CONFORM(an_accepted_socket_knows_its_addresses)
+{
+    names_are_right(pro_address_loopback(PRO_IPV4, 0));
+}
 
 CONFORM(an_accepted_ipv6_socket_knows_its_addresses)
 {
@@ -475,7 +478,10 @@ static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handle
     t_listener_close(loop, l);
 }
 
-static void begin_accept(pro_op *op, pro_listener *l, pro_handler *done) { pro_accept(op, l, done); }
+static void begin_accept(pro_op *op, pro_listener *l, pro_handler *done)
+{
+    pro_accept(op, l, done);
+}
 
 static void begin_multi(pro_op *op, pro_listener *l, pro_handler *done)
 {

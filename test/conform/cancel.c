@@ -573,6 +573,59 @@ CONFORM(a_handler_may_stop_others_that_are_due_in_the_same_turn)
     }
 }
 
+/* Two connections due in one turn; the handler of the first ends the other one, of which the memory
+ * goes when its scope has drained. */
+struct doomed {
+    pro_scope       scope;
+    pro_socket      sock;
+    t_op            op;
+    struct doomed **other, **self;
+    char            byte;
+};
+
+static void doomed_drained(pro_scope *scope)
+{
+    struct doomed *x = pro_container_of(scope, struct doomed, scope);
+    *x->self = NULL;
+    memset(x, 0xdd, sizeof *x);
+    free(x);
+}
+
+static void doom_the_other(t_op *t)
+{
+    struct doomed *x = pro_container_of(t, struct doomed, op);
+    if (*x->other != NULL) pro_scope_close(&(*x->other)->scope);
+}
+
+CONFORM(a_handler_may_end_and_free_another_connection_that_is_due_in_the_same_turn)
+{
+    for (int i = 0; i < 20; i++) {
+        pro_loop       *loop = t_loop();
+        struct doomed **x = t_array(struct doomed *, 2);
+        peer            raw[2][2];
+        for (int j = 0; j < 2; j++) {
+            x[j] = calloc(1, sizeof *x[j]);
+            CHECK(x[j] != NULL);
+            x[j]->self = &x[j];
+            x[j]->other = &x[!j];
+            x[j]->op.then = doom_the_other;
+            pro_scope_init(&x[j]->scope, loop, NULL, doomed_drained);
+            peer_pair(raw[j]);
+            CHECK_ERROR(pro_socket_adopt(&x[j]->sock, loop, &x[j]->scope, raw[j][0]), PRO_OK);
+            CHECK(peer_write(raw[j][1], "x", 1));
+        }
+        for (int j = 0; j < 2; j++) pro_recv(&x[j]->op.op, &x[j]->sock, &x[j]->byte, 1, t_done);
+        t_run(loop);
+        CHECK_EQ(t_completions(), 2 * (i + 1));
+        CHECK(x[0] == NULL || x[1] == NULL);
+        pro_scope_close(pro_loop_scope(loop));
+        t_run(loop);
+        CHECK(x[0] == NULL && x[1] == NULL);
+        for (int j = 0; j < 2; j++) peer_close(raw[j][1]);
+        t_loop_free(loop);
+    }
+}
+
 struct timers {
     t_op timers[3];
 };

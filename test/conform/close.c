@@ -1,5 +1,5 @@
 /* Closing handles.
- * Covers 41, 42, 44 of the list. */
+ * Covers 41, 42, 44 of the list; adopting, options. */
 #include "lib/net.h"
 
 /* ---- 41: last, and on a fresh stack ---------------------------------------------------------- */
@@ -209,18 +209,18 @@ CONFORM(a_socket_used_after_close_says_closed)
     enum { USES = 10 };
     pro_loop *loop = t_loop();
     t_pair   *pair = t_pair_new(loop);
-    t_op     *during = t_array(t_op, USES), *after = t_array(t_op, USES), *close = t_new_op();
+    t_op     *meanwhile = t_array(t_op, USES), *after = t_array(t_op, USES), *close = t_new_op();
     char      buf[1] = {0};
     int       value;
     pro_close(&close->op, &pair->a, t_done);
-    use_all(during, &pair->a, buf);
+    use_all(meanwhile, &pair->a, buf);
     t_run(loop);
     CHECK_DONE(close, PRO_OK, 0);
     use_all(after, &pair->a, buf);
     CHECK_EQ(after[0].done, 0);
     t_run(loop);
     for (int i = 0; i < USES; i++) {
-        CHECK_DONE(&during[i], PRO_ECLOSED, 0);
+        CHECK_DONE(&meanwhile[i], PRO_ECLOSED, 0);
         CHECK_DONE(&after[i], PRO_ECLOSED, 0);
     }
     CHECK_ERROR(pro_socket_set(&pair->a, PRO_OPT_NODELAY, 1), PRO_ECLOSED);
@@ -268,6 +268,32 @@ CONFORM(the_backlog_of_a_closed_listener_is_refused_or_reset)
     t_run(loop);
     CHECK_DONE(connect, PRO_ECONNREFUSED, 0);
     t_close(loop, s);
+}
+
+/* ---- Adopting -------------------------------------------------------------------------------- */
+
+CONFORM(adopting_what_is_no_socket_is_refused)
+{
+    pro_loop   *loop = t_loop();
+    pro_socket *s = t_new(pro_socket);
+    pro_scope  *closing = t_new(pro_scope);
+    char        byte;
+    peer        raw[2];
+    CHECK(pro_socket_adopt(s, loop, NULL, -1) != PRO_OK);
+    pro_scope_init(closing, loop, NULL, NULL);
+    pro_scope_hold(closing);
+    pro_scope_close(closing);
+    peer_pair(raw);
+    CHECK_ERROR(pro_socket_adopt(s, loop, closing, raw[0]), PRO_ECANCELED);
+    /* Both stayed ours. */
+    CHECK(peer_write(raw[0], "x", 1));
+    CHECK_EQ(peer_read(raw[1], &byte, 1), 1);
+    CHECK_ERROR(pro_socket_adopt(s, loop, NULL, raw[0]), PRO_OK);
+    t_close(loop, s);
+    CHECK_EQ(peer_read(raw[1], &byte, 1), 0);
+    peer_close(raw[1]);
+    pro_scope_release(closing);
+    t_run(loop);
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */

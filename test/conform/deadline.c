@@ -217,8 +217,7 @@ static void the_same_time(t_op *t)
 {
     pro_loop *loop = t->ctx;
     uint64_t  now = pro_loop_now(loop), real = t_os_clock_ns();
-    while (t_os_clock_ns() == real) {
-    }
+    while (t_os_clock_ns() == real) {}
     CHECK_EQ(pro_loop_now(loop), now);
 }
 

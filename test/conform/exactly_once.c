@@ -42,7 +42,7 @@ enum kind {
 #define KIND(name, weight) name,
     KINDS(KIND)
 #undef KIND
-    KIND_COUNT
+        KIND_COUNT
 };
 
 static const char *const kind_name[] = {
@@ -147,17 +147,17 @@ struct task {
 };
 
 static struct world {
-    pro_loop     *loop;
-    pro_listener  listener;
-    pro_address   address;
-    struct end   *ends[ENDS_MAX];
-    int           end_count, clients, accepting;
-    struct task  *spent;
-    bool          over, inside;
-    uint64_t      serial;
-    long          initiated[KIND_COUNT], completed[KIND_COUNT], all, more;
-    long          ways[WAY_COUNT], deep[2], reused, freed, closed_by_scope, taken, bytes;
-    long          ended[-PRO_EUNKNOWN + 1]; /* by error */
+    pro_loop    *loop;
+    pro_listener listener;
+    pro_address  address;
+    struct end  *ends[ENDS_MAX];
+    int          end_count, clients, accepting;
+    struct task *spent;
+    bool         over, inside;
+    uint64_t     serial;
+    long         initiated[KIND_COUNT], completed[KIND_COUNT], all, more;
+    long         ways[WAY_COUNT], deep[2], reused, freed, closed_by_scope, taken, bytes;
+    long         ended[-PRO_EUNKNOWN + 1]; /* by error */
 } world;
 
 static uint64_t throw_dice(uint64_t *dice)
@@ -538,7 +538,8 @@ static void initiate(struct world *w, struct task *task, uint64_t *dice)
     if ((kind == SHUTDOWN || kind == CLOSE) && end == NULL) kind = TIMER;
     if (kind == CONNECT && (w->clients >= CLIENTS_MAX || w->end_count == ENDS_MAX)) kind = TIMER;
     if ((kind == ACCEPT || kind == ACCEPT_MULTI) && w->accepting >= ACCEPTS_MAX) {
-        pro_listener_cancel(&w->listener); /* an accept_multi at the head would stand there for good */
+        pro_listener_cancel(
+            &w->listener); /* an accept_multi at the head would stand there for good */
         kind = TIMER;
     }
     if (end != NULL && end->broken && !end->closing && below(dice, 2)) kind = CLOSE;
@@ -657,11 +658,12 @@ CONFORM(exactly_once_over_a_million_operations)
     check_shares(w);
     while (w->spent != NULL) free(task_new(w)); /* which is cleared */
 
-    t_note("  %ld operations, %ld bytes, %ld connections taken, %ld + %ld reused and freed\n", w->all,
-           w->bytes, w->taken, w->reused, w->freed);
+    t_note("  %ld operations, %ld bytes, %ld connections taken, %ld + %ld reused and freed\n",
+           w->all, w->bytes, w->taken, w->reused, w->freed);
     t_note("  canceled at once: %ld by operation, %ld by handle, %ld by scope, %ld by deadline\n",
            w->ways[BY_OPERATION], w->ways[BY_HANDLE], w->ways[BY_SCOPE], w->ways[BY_DEADLINE]);
-    for (int i = 0; i < KIND_COUNT; i++) t_note("%s%s %ld", i ? ", " : "  ", kind_name[i], w->completed[i]);
+    for (int i = 0; i < KIND_COUNT; i++)
+        t_note("%s%s %ld", i ? ", " : "  ", kind_name[i], w->completed[i]);
     t_note("\n");
     for (int i = 0; i <= -PRO_EUNKNOWN; i++)
         if (w->ended[i]) t_note("  %s %ld", pro_error_name(-i), w->ended[i]);

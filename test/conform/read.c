@@ -392,12 +392,12 @@ CONFORM(two_receives_pending_complete_in_the_order_of_initiation)
 CONFORM(many_receives_pending_fill_in_order_whatever_their_kind)
 {
     enum { COUNT = 200 };
-    pro_loop       *loop = t_loop();
-    pro_socket     *s = t_new(pro_socket);
-    t_op           *ops = t_array(t_op, COUNT);
-    unsigned char (*in)[16] = t_alloc(COUNT * sizeof *in);
-    unsigned char   out[COUNT * 16];
-    peer            raw = t_raw_pair(loop, s);
+    pro_loop   *loop = t_loop();
+    pro_socket *s = t_new(pro_socket);
+    t_op       *ops = t_array(t_op, COUNT);
+    unsigned char(*in)[16] = t_alloc(COUNT * sizeof *in);
+    unsigned char out[COUNT * 16];
+    peer          raw = t_raw_pair(loop, s);
     t_fill(out, sizeof out, 5, 0);
     for (int i = 0; i < COUNT; i++) {
         pro_vec vecs[2] = {{in[i], 5}, {in[i] + 5, 11}};

@@ -60,7 +60,7 @@ struct poster {
     int           count;
 };
 
-static int last_of[POSTERS], total, total_want;
+static int       last_of[POSTERS], total, total_want;
 static pro_loop *burst_loop;
 
 static void one_of_burst(pro_op *op)

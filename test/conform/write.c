@@ -29,8 +29,7 @@ CONFORM(ten_thousand_small_writes_arrive_whole_and_in_order)
     char     *out = t_alloc(COUNT * LEN), *in = t_alloc(COUNT * LEN);
     t_op     *sends = t_array(t_op, COUNT), *recv = t_new_op();
     t_fill(out, COUNT * LEN, 2, 0);
-    for (int i = 0; i < COUNT; i++)
-        pro_send(&sends[i].op, &pair->a, out + i * LEN, LEN, t_done);
+    for (int i = 0; i < COUNT; i++) pro_send(&sends[i].op, &pair->a, out + i * LEN, LEN, t_done);
     CHECK_EQ(sends[0].done, 0);
     pro_recv_exactly(&recv->op, &pair->b, in, COUNT * LEN, t_done);
     t_run(loop);

@@ -59,8 +59,7 @@ static void take(t_op *t)
     struct taken *taken = pro_container_of(t, struct taken, accept);
     CHECK_ERROR(t->error, PRO_OK);
     CHECK_ERROR(pro_accept_take(&t->op, taken->s, taken->scope), PRO_OK);
-    if (taken->narrow)
-        CHECK_ERROR(pro_socket_set(taken->s, PRO_OPT_RECV_BUFFER, SMALL), PRO_OK);
+    if (taken->narrow) CHECK_ERROR(pro_socket_set(taken->s, PRO_OPT_RECV_BUFFER, SMALL), PRO_OK);
 }
 
 static t_pair *pair_of(pro_loop *loop, pro_scope *a_scope, pro_scope *b_scope, bool narrow)

@@ -14,8 +14,8 @@ typedef struct t_op {
     int64_t  value;
     unsigned flags;
     int      order; /* its last completion, among all of the sentence: 1, 2, 3, ... */
-    void     (*then)(struct t_op *t);
-    void    *ctx;
+    void (*then)(struct t_op *t);
+    void *ctx;
 } t_op;
 
 void  t_done(pro_op *op);

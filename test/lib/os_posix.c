@@ -14,8 +14,8 @@
 /* ---- Threads, events ------------------------------------------------------------------------- */
 
 struct t_thread {
-    pthread_t    id;
-    void         (*fn)(void *arg);
+    pthread_t id;
+    void (*fn)(void *arg);
     void        *arg;
     t_run_state *run;
 };
@@ -97,8 +97,7 @@ bool t_event_wait_ns(t_event *event, uint64_t ns)
 
 void t_event_wait(t_event *event)
 {
-    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {
-    }
+    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {}
 }
 
 _Noreturn void t_os_park(void)

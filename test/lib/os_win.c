@@ -111,14 +111,15 @@ uint64_t t_os_clock_ns(void)
 #define HANDLES_MAX 1024
 
 /* Files, sockets among them, and completion ports; threads and their like come and go. */
-static bool is_counted(HANDLE handle)
+typedef NTSTATUS NTAPI query_call(HANDLE, OBJECT_INFORMATION_CLASS, void *, ULONG, ULONG *);
+
+static bool is_counted(query_call *query, HANDLE handle)
 {
     union {
         PUBLIC_OBJECT_TYPE_INFORMATION info;
         char                           room[1024];
     } type;
-    ULONG len;
-    if (NtQueryObject(handle, ObjectTypeInformation, &type, sizeof type, &len) != 0) return false;
+    if (query(handle, ObjectTypeInformation, &type, sizeof type, NULL) != 0) return false;
     const UNICODE_STRING *name = &type.info.TypeName;
     return wcsncmp(name->Buffer, L"File", name->Length / 2) == 0 ||
            wcsncmp(name->Buffer, L"IoCompletion", name->Length / 2) == 0;
@@ -126,9 +127,11 @@ static bool is_counted(HANDLE handle)
 
 int t_os_descriptors(void)
 {
-    int count = 0;
+    FARPROC     proc = GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQueryObject");
+    query_call *query = (query_call *)(void (*)(void))proc;
+    int         count = 0;
     for (uintptr_t value = 4; value < 4 * HANDLES_MAX; value += 4)
-        count += is_counted((HANDLE)value);
+        count += is_counted(query, (HANDLE)value);
     return count;
 }
 

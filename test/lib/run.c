@@ -32,8 +32,7 @@ void *t_alloc(size_t size)
     if (piece == NULL || memory == NULL) FAIL("no memory for the sentence");
     piece->memory = memory;
     piece->next = atomic_load(&run->pieces);
-    while (!atomic_compare_exchange_weak(&run->pieces, &piece->next, piece)) {
-    }
+    while (!atomic_compare_exchange_weak(&run->pieces, &piece->next, piece)) {}
     return memory;
 }
 

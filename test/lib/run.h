@@ -25,12 +25,12 @@ typedef struct t_run_state {
     char          notes[4000];
     int           descriptors; /* open before */
 
-    _Atomic(pro_loop *) loops[T_LOOPS_MAX];
+    _Atomic(pro_loop *)  loops[T_LOOPS_MAX];
     atomic_uint_fast64_t clock_ahead_ns;
     atomic_long          memory_live, memory_asked, memory_left; /* of the loops' environment */
     _Atomic(t_piece *)   pieces;
 
-    atomic_int           completions; /* seen by t_done */
+    atomic_int completions; /* seen by t_done */
 } t_run_state;
 
 /* Of this thread: the sentence it is a part of. */

@@ -32,7 +32,7 @@ void t_add(t_test *test)
 static const struct engine_name {
     const char *name;
     pro_engine  engine;
-} engines[] = {{"uring", PRO_ENGINE_URING}, {"epoll", PRO_ENGINE_EPOLL}};
+} engines[] = {{"uring", PRO_ENGINE_URING}, {"epoll", PRO_ENGINE_EPOLL}, {"iocp", PRO_ENGINE_IOCP}};
 
 #define ENGINES (sizeof engines / sizeof engines[0])
 
@@ -53,7 +53,7 @@ static int usage(const char *argument)
 {
     fprintf(stderr,
             "%s: what is %s?\n"
-            "  --engine=E       uring, epoll or all; more than one is fine; default: all\n"
+            "  --engine=E       uring, epoll, iocp or all; more than one is fine; default: all\n"
             "  --only=WORDS     the sentences that contain this\n"
             "  --seed=HEX       of the random numbers\n"
             "  --mask=WORDS     features hidden from the engine, with commas\n"
@@ -199,10 +199,10 @@ static void sentence_main(void *arg)
     if (atomic_compare_exchange_strong(&run->outcome, &running, T_PASSED)) t_event_set(run->over);
 }
 
-static struct dump {
+struct dump {
     pro_op   op;
     t_event *done;
-} dumps[T_LOOPS_MAX];
+};
 
 static void dump_here(pro_op *op)
 {
@@ -210,14 +210,15 @@ static void dump_here(pro_op *op)
     t_event_set(pro_container_of(op, struct dump, op)->done);
 }
 
-/* A loop that waits or turns can list what it waits for: ask it, in a handler. */
+/* A loop that waits or turns can list what it waits for: ask it, in a handler.  The question is never
+ * freed: the loop may answer much later. */
 static void dump_hung(t_run_state *run)
 {
     for (int i = 0; i < T_LOOPS_MAX; i++) {
-        pro_loop    *loop = atomic_load(&run->loops[i]);
-        struct dump *dump = &dumps[i];
+        pro_loop *loop = atomic_load(&run->loops[i]);
         if (loop == NULL) continue;
-        memset(dump, 0, sizeof *dump);
+        struct dump *dump = calloc(1, sizeof *dump);
+        if (dump == NULL) abort();
         dump->op.user = loop;
         dump->done = t_event_new();
         pro_post(&dump->op, loop, dump_here);

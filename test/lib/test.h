@@ -25,17 +25,17 @@
 #include <proactor.h>
 
 typedef struct t_test {
-    const char    *name;
-    const char    *file;
-    int            line;
-    void           (*run)(void);
+    const char *name;
+    const char *file;
+    int         line;
+    void (*run)(void);
     struct t_test *next;
 } t_test;
 
 void t_add(t_test *test);
 
 #define CONFORM(sentence)                                                                          \
-    static void                               sentence(void);                                      \
+    static void                              sentence(void);                                       \
     __attribute__((constructor)) static void t_add_##sentence(void)                                \
     {                                                                                              \
         static t_test test = {#sentence, __FILE__, __LINE__, sentence, NULL};                      \

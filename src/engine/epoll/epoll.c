@@ -60,7 +60,6 @@ enum { WRONG_MAX = 3 };
 
 /* Connections that one run of a multishot accept takes, before others have their turn. */
 enum { ACCEPTS_MAX = 16 };
-
 enum { EVENTS_MAX = 1024 };
 
 static const uint32_t events_of[2] = {EPOLLIN | EPOLLRDHUP | EPOLLPRI, EPOLLOUT};
@@ -96,13 +95,12 @@ typedef struct epoll_engine {
 } epoll_engine;
 
 static handle_words *words_of(pro_handle *handle) { return (handle_words *)handle->pri_engine; }
+static step_words   *own(pri_step *step) { return (step_words *)step->engine; }
 
-static step_words *own(pri_step *step) { return (step_words *)step->engine; }
+_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & 1) == 1, "odd kinds read");
+_Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT) & 1) == 0, "even kinds write");
 
-static int direction_of(const pri_step *step)
-{
-    return step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ? WRITE : READ;
-}
+static int direction_of(const pri_step *step) { return step->kind & 1 ? READ : WRITE; }
 
 /* ---- The run list --------------------------------------------------------------------------- */
 
@@ -202,12 +200,12 @@ static int look(pro_loop *loop, epoll_engine *e, uint64_t until_ns)
     return count;
 }
 
-/* Level-triggered, and nobody came for it: back to edges, or the kernel would say it for ever. */
+/* Level-triggered, and nobody came for it: back to edges, or the kernel would say it for ever.
+ * If that is refused, it is tried again the next time the kernel says it. */
 static void calm(pro_loop *loop, epoll_engine *e, pro_handle *handle)
 {
-    handle_words *h = words_of(handle);
-    h->wrong = 0;
-    watch(loop, e, handle, h->watched | EPOLLET); /* refused: the next time it is said again */
+    words_of(handle)->wrong = 0;
+    watch(loop, e, handle, words_of(handle)->watched | EPOLLET);
 }
 
 static void hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
@@ -231,7 +229,9 @@ static void hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t e
 
 static int report(pri_step *step, int64_t value, pri_record *record)
 {
-    words_of(step->handle)->step[direction_of(step)] = NULL;
+    pri_step **place = &words_of(step->handle)->step[direction_of(step)];
+    assert(*place == step);
+    *place = NULL;
     *record = (pri_record){.step = step, .value = value};
     return 1;
 }
@@ -244,17 +244,22 @@ static int report_error(pri_step *step, int64_t error, pri_record *record)
     return 1;
 }
 
+/* What the kernel has to report while a step of this direction waits. */
+static uint32_t events_for(const handle_words *h, int direction)
+{
+    bool is_level = direction == READ && h->wrong >= WRONG_MAX && !(h->bits & (ENDING | BLOCKED));
+    return is_level ? events_of[READ] : h->watched | events_of[direction] | EPOLLET;
+}
+
 /* Not now: the step waits for the events of its direction. */
 static int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     handle_words *h = words_of(step->handle);
     int           direction = direction_of(step);
-    uint32_t      wanted = h->watched | events_of[direction] | EPOLLET;
     if (direction == WRITE) h->wrong = 0; /* no level with EPOLLOUT */
-    if (direction == READ && h->wrong >= WRONG_MAX && !(h->bits & (ENDING | BLOCKED)))
-        wanted = events_of[READ];
-    if (wanted != h->watched) {
-        int error = watch(loop, e, step->handle, wanted);
+    uint32_t events = events_for(h, direction);
+    if (events != h->watched) {
+        int error = watch(loop, e, step->handle, events);
         if (error) return report_error(step, error, record);
     }
     own(step)->state = WAITING;
@@ -383,19 +388,16 @@ static int run_accept(pro_loop *loop, epoll_engine *e, pri_step *step, pri_recor
 
 static int run(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *records, int room)
 {
-    assert(words_of(step->handle)->step[direction_of(step)] == step);
     if (own(step)->state == CANCELED) {
         report(step, 0, records);
         records->error = PRO_ECANCELED;
         return 1;
     }
-    switch (step->kind) {
-    case PRI_STEP_RECV: return run_recv(loop, e, step, records);
-    case PRI_STEP_SEND: return run_send(loop, e, step, records);
-    case PRI_STEP_ACCEPT: return run_accept(loop, e, step, records, room);
-    case PRI_STEP_CONNECT: return run_connect(loop, e, step, records);
-    default: return report_error(step, -ENOSYS, records);
-    }
+    if (step->kind == PRI_STEP_RECV) return run_recv(loop, e, step, records);
+    if (step->kind == PRI_STEP_SEND) return run_send(loop, e, step, records);
+    if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
+    assert(step->kind == PRI_STEP_ACCEPT);
+    return run_accept(loop, e, step, records, room);
 }
 
 /* Run what is on the list now, each step once, while there is room for records. */
@@ -420,6 +422,12 @@ static void epoll_start(pro_loop *loop, pri_step *step)
     int           direction = direction_of(step);
     assert(!h->step[direction]);
     h->step[direction] = step;
+    /* The common case of a run that would only wait. */
+    if (step->kind == PRI_STEP_RECV && !(h->bits & READABLE) && h->watched == events_for(h, READ)) {
+        own(step)->state = WAITING;
+        e->owes_look = true;
+        return;
+    }
     own(step)->state = RUNNABLE;
     own(step)->begun = false;
     append(e, step);
@@ -485,18 +493,11 @@ static void epoll_wake(pro_loop *loop)
 
 static void choose_wait(epoll_engine *e, const char *mask, pri_why *why)
 {
-    if (pri_masked(mask, "epoll_pwait2")) {
-        pri_why_add(why, "epoll_pwait2: masked; times are rounded up to milliseconds");
-    } else if (call_pwait2(e, 0) >= 0) {
-        e->has_pwait2 = true;
-        pri_why_add(why, "epoll_pwait2: used, times are in nanoseconds");
-    } else {
-        pri_why_add(why,
-                    "epoll_pwait2: refused (system error %d); times are rounded up to"
-                    " milliseconds",
-                    errno);
-    }
-    pri_why_line(why, "epoll: emulated, edge-triggered%s", e->has_pwait2 ? ", epoll_pwait2" : "");
+    bool is_masked = pri_masked(mask, "epoll_pwait2");
+    e->has_pwait2 = !is_masked && call_pwait2(e, 0) >= 0;
+    pri_why_line(why, "epoll: emulated, edge-triggered, waits in %s",
+                 e->has_pwait2 ? "nanoseconds" : "milliseconds");
+    pri_why_add(why, "epoll_pwait2: %s", e->has_pwait2 ? "used" : is_masked ? "masked" : "refused");
 }
 
 /* All of the engine but its own memory. */

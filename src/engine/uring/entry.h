@@ -31,23 +31,30 @@ _Static_assert(sizeof(struct msghdr) <= PRI_OS_ADDRESS_SIZE, "a header fits into
 
 enum { ADDRESS_BITS = 48, OWN_ENTRIES = 4096 };
 
+/* For the path of a receive and a send, which is worth its copies; and for what is beside it. */
+#define PRI_URING_HOT static inline __attribute__((always_inline))
+#define PRI_URING_COLD static __attribute__((noinline, cold))
+
 /* In place of an address, for entries that are not a step's. */
 enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE };
 
-enum { WAITING = 1, IN_RING, ENDED, REPORTED }; /* step_words.phase */
+/* step_words.state: a phase, */
+enum { WAITING = 0x01, IN_RING = 0x02, ENDED = 0x04, REPORTED = 0x08, PHASES = 0x0f };
 
-/* step_words.flags */
-#define CANCEL_WISHED 0x01u
-#define CANCEL_OWED 0x02u
-#define POLLING 0x04u  /* its entry is a poll: quirk nonblocking_file */
-#define AGAIN 0x08u    /* it had an entry before this one */
-#define ONE_SHOT 0x10u /* of a multishot accept: quirk multishot_einval */
+/* and beside it: */
+enum {
+    CANCEL_WISHED = 0x10,
+    CANCEL_OWED = 0x20,
+    POLLING = 0x40,  /* its entry is a poll: quirk nonblocking_file */
+    AGAIN = 0x80,    /* it had an entry before this one */
+    ONE_SHOT = 0x100 /* of a multishot accept: quirk multishot_einval */
+};
 
 /* A step's engine words. */
 typedef struct __attribute__((may_alias)) step_words {
     uint64_t tag; /* user_data of its entry */
-    uint32_t phase;
-    uint32_t flags;
+    uint32_t state;
+    uint32_t unused;
     pri_link link;
 } step_words;
 
@@ -55,6 +62,11 @@ _Static_assert(sizeof(step_words) <= sizeof(((pri_step *)NULL)->engine),
                "a step has room for our words");
 
 static inline step_words *words_of(pri_step *step) { return (step_words *)step->engine; }
+
+static inline void set_phase(step_words *words, uint32_t phase)
+{
+    words->state = (words->state & ~(uint32_t)PHASES) | phase;
+}
 
 static inline pri_step *step_of_link(pri_link *link)
 {
@@ -66,28 +78,15 @@ static inline pri_step *step_of_tag(uint64_t tag)
     return (pri_step *)(uintptr_t)(tag & ((UINT64_C(1) << ADDRESS_BITS) - 1));
 }
 
-static inline struct msghdr *header_in(pri_side *side)
+PRI_URING_COLD void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t opcode)
 {
     struct msghdr *msg = (struct msghdr *)(void *)side->scratch;
     memset(msg, 0, sizeof *msg);
     msg->msg_iov = (struct iovec *)(void *)&side->vecs[side->first];
     msg->msg_iovlen = side->count - side->first;
-    return msg;
-}
-
-static inline void fill_data(struct io_uring_sqe *sqe, const pri_step *step, uint8_t plain,
-                             uint8_t vectors)
-{
-    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
-    if (step->flags & PRI_STEP_VECTORS) {
-        sqe->opcode = vectors;
-        sqe->addr = (uintptr_t)header_in(step->data);
-        sqe->len = 1;
-    } else {
-        sqe->opcode = plain;
-        sqe->addr = (uintptr_t)step->data;
-        sqe->len = (uint32_t)(step->len < max ? step->len : max);
-    }
+    sqe->opcode = opcode;
+    sqe->addr = (uintptr_t)msg;
+    sqe->len = 1;
 }
 
 static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
@@ -97,49 +96,64 @@ static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
     sqe->poll32_events = __io_uring_prep_poll_mask(in ? POLLIN : POLLOUT);
 }
 
-/* Give the step its entry, which is all zero: from now on the kernel's completion ends it. */
-static inline void fill_step(pri_step *step, struct io_uring_sqe *sqe, uint32_t features,
-                             uint16_t sequence)
+/* The rarer kinds. */
+PRI_URING_COLD void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
 {
-    step_words *words = words_of(step);
-    pro_handle *handle = step->handle;
-    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
-    words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
-    words->phase = IN_RING;
-    sqe->user_data = words->tag;
-    sqe->fd = (int)handle->pri_fd;
-    if (words->flags & POLLING) {
+    uint32_t  state = words_of(step)->state;
+    pri_side *side = step->data;
+    if (state & POLLING) {
         fill_poll(sqe, step);
         return;
     }
     switch (step->kind) {
-    case PRI_STEP_RECV:
-        fill_data(sqe, step, IORING_OP_RECV, IORING_OP_RECVMSG);
-        /* The first word of a handle says that the last receive left something behind. */
-        if ((features & PRI_URING_POLL_FIRST) && !handle->pri_engine[0])
-            sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
-        break;
-    case PRI_STEP_SEND:
-        /* No MSG_WAITALL: a send may be short, and the core goes on where that is not wanted. */
-        fill_data(sqe, step, IORING_OP_SEND, IORING_OP_SENDMSG);
-        sqe->msg_flags = MSG_NOSIGNAL;
-        break;
     case PRI_STEP_ACCEPT:
         sqe->opcode = IORING_OP_ACCEPT;
         sqe->accept_flags = SOCK_CLOEXEC;
-        if ((step->flags & PRI_STEP_MULTI) && !(words->flags & ONE_SHOT) &&
+        if ((step->flags & PRI_STEP_MULTI) && !(state & ONE_SHOT) &&
             (features & PRI_URING_MULTISHOT_ACCEPT))
             sqe->ioprio = IORING_ACCEPT_MULTISHOT;
         break;
-    case PRI_STEP_CONNECT: {
-        pri_side *side = step->data;
+    case PRI_STEP_CONNECT:
         sqe->opcode = IORING_OP_CONNECT;
         sqe->off = pri_os_address_out(&side->address, side->scratch);
         sqe->addr = (uintptr_t)side->scratch;
         break;
-    }
     default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
     }
+}
+
+/* Give the step its entry, which is all zero: from now on the kernel's completion ends it.
+ * state is what it has beside the phase.  Inline, and in this order, since every receive and send comes along here. */
+PRI_URING_HOT void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe *sqe,
+                             uint32_t features, uint16_t sequence)
+{
+    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
+    step_words  *words = words_of(step);
+    pro_handle  *handle = step->handle;
+    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
+    words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
+    words->state = state | IN_RING;
+    sqe->user_data = words->tag;
+    sqe->fd = (int)handle->pri_fd;
+    if ((state & POLLING) || step->kind > PRI_STEP_SEND) {
+        fill_other(step, sqe, features);
+        return;
+    }
+    if (step->kind == PRI_STEP_RECV) {
+        /* The first word of a handle says that the last receive left something behind. */
+        bool wait_first = (features & PRI_URING_POLL_FIRST) && !handle->pri_engine[0];
+        sqe->opcode = IORING_OP_RECV;
+        sqe->ioprio = wait_first ? IORING_RECVSEND_POLL_FIRST : 0;
+    } else {
+        /* No MSG_WAITALL: a send may be short, and the core goes on where that is not wanted. */
+        sqe->opcode = IORING_OP_SEND;
+        sqe->msg_flags = MSG_NOSIGNAL;
+    }
+    sqe->addr = (uintptr_t)step->data;
+    sqe->len = (uint32_t)(step->len < max ? step->len : max);
+    if (step->flags & PRI_STEP_VECTORS)
+        fill_vectors(sqe, step->data,
+                     step->kind == PRI_STEP_RECV ? IORING_OP_RECVMSG : IORING_OP_SENDMSG);
 }
 
 /* Ask the kernel to end what the step's entry began. */

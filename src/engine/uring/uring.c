@@ -72,7 +72,7 @@ static uring *uring_of(const pro_loop *loop) { return pri_loop_engine_state(loop
 /* ---- The two queues -------------------------------------------------------------------------- */
 
 /* An empty entry, or NULL: the submission queue is full. */
-static struct io_uring_sqe *entry(uring *u)
+PRI_URING_HOT struct io_uring_sqe *entry(uring *u)
 {
     struct io_uring_sq *sq = &u->ring.sq;
     if (sq->sqe_tail - IO_URING_READ_ONCE(*sq->khead) >= sq->ring_entries) return NULL;
@@ -119,22 +119,27 @@ static int enter(uring *u, bool wait)
 
 /* ---- Entries ---------------------------------------------------------------------------------- */
 
-/* An entry at once if there is room, else in the next turn. */
-static void submit(uring *u, pri_step *step)
+PRI_URING_COLD void wait_for_entry(uring *u, pri_step *step, uint32_t state)
 {
-    struct io_uring_sqe *sqe = pri_list_empty(&u->waiting) ? entry(u) : NULL;
-    if (sqe) {
-        fill_step(step, sqe, u->features, ++u->sequence);
-        return;
-    }
-    words_of(step)->phase = WAITING;
+    words_of(step)->state = state | WAITING;
     pri_list_append(&u->waiting, &words_of(step)->link);
+}
+
+/* An entry at once if there is room, else in the next turn.  Entries become free in turns only, and
+ * go to those who wait first: so there is room only if nobody waits. */
+PRI_URING_HOT void submit(uring *u, pri_step *step, uint32_t state)
+{
+    struct io_uring_sqe *sqe = entry(u);
+    if (sqe)
+        fill_step(step, state, sqe, u->features, ++u->sequence);
+    else
+        wait_for_entry(u, step, state);
 }
 
 /* Its record will be PRO_ECANCELED, without the kernel. */
 static void end(uring *u, pri_step *step)
 {
-    words_of(step)->phase = ENDED;
+    set_phase(words_of(step), ENDED);
     pri_list_append(&u->ended, &words_of(step)->link);
 }
 
@@ -154,12 +159,14 @@ static bool flush(uring *u)
     while (!pri_list_empty(&u->cancels)) {
         if (!(sqe = entry(u))) return false;
         pri_step *step = step_of_link(pri_list_pop(&u->cancels));
-        words_of(step)->flags &= ~CANCEL_OWED;
+        words_of(step)->state &= ~(uint32_t)CANCEL_OWED;
         fill_cancel(step, sqe, u->features);
     }
     while (!pri_list_empty(&u->waiting)) {
         if (!(sqe = entry(u))) return false;
-        fill_step(step_of_link(pri_list_pop(&u->waiting)), sqe, u->features, ++u->sequence);
+        pri_step *step = step_of_link(pri_list_pop(&u->waiting));
+        uint32_t  state = words_of(step)->state & ~(uint32_t)PHASES;
+        fill_step(step, state, sqe, u->features, ++u->sequence);
     }
     return true;
 }
@@ -203,7 +210,7 @@ static bool arm_timer(uring *u, uint64_t at_ns)
 
 /* ---- Completions ------------------------------------------------------------------------------ */
 
-static void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
+PRI_URING_COLD void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
 {
     switch (what) {
     case OWN_WAKE:
@@ -235,12 +242,12 @@ static void report(pri_record *record, pri_step *step, int64_t value, int error,
 /* The kernel's word on a step was not the last one. */
 static void submit_again(uring *u, pri_step *step, uint32_t flags)
 {
-    step_words *words = words_of(step);
-    words->flags = (words->flags & (CANCEL_WISHED | ONE_SHOT)) | AGAIN | flags;
-    if (words->flags & CANCEL_WISHED)
+    uint32_t state = (words_of(step)->state & (CANCEL_WISHED | ONE_SHOT)) | AGAIN | flags;
+    words_of(step)->state = state;
+    if (state & CANCEL_WISHED)
         end(u, step);
     else
-        submit(u, step);
+        submit(u, step, state);
 }
 
 /* A step of a multishot accept goes on as long as nobody ends it and nothing is wrong. */
@@ -250,27 +257,27 @@ static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *re
     record->flags = PRI_RECORD_MORE;
     if (more) return;
     /* One-shot worked where multishot did not. */
-    if (words_of(step)->flags & ONE_SHOT) u->features &= ~(uint32_t)PRI_URING_MULTISHOT_ACCEPT;
+    if (words_of(step)->state & ONE_SHOT) u->features &= ~(uint32_t)PRI_URING_MULTISHOT_ACCEPT;
     submit_again(u, step, 0);
 }
 
 /* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
-static bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
+PRI_URING_COLD bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
 {
     step_words *words = words_of(step);
     bool        multi = step->flags & PRI_STEP_MULTI;
     bool        connect = step->kind == PRI_STEP_CONNECT;
-    if (!more && (words->flags & CANCEL_OWED)) {
-        words->flags &= ~CANCEL_OWED;
+    if (!more && (words->state & CANCEL_OWED)) {
+        words->state &= ~(uint32_t)CANCEL_OWED;
         pri_list_remove(&words->link);
     }
-    if (words->flags & POLLING && result >= 0) {
+    if (words->state & POLLING && result >= 0) {
         submit_again(u, step, 0);
         return false;
     }
     /* A connect that was taken up again finds what it had begun. */
-    if (connect && (words->flags & AGAIN) && result == -EISCONN) result = 0;
-    if (connect && (words->flags & AGAIN) && (result == -EALREADY || result == -EINPROGRESS)) {
+    if (connect && (words->state & AGAIN) && result == -EISCONN) result = 0;
+    if (connect && (words->state & AGAIN) && (result == -EALREADY || result == -EINPROGRESS)) {
         submit_again(u, step, POLLING);
         return false;
     }
@@ -291,13 +298,13 @@ static bool completed(uring *u, pri_step *step, int result, bool more, pri_recor
         submit_again(u, step, 0);
         return false;
     case -EINVAL:
-        if (!multi || (words->flags & ONE_SHOT) || !(u->features & PRI_URING_MULTISHOT_ACCEPT))
+        if (!multi || (words->state & ONE_SHOT) || !(u->features & PRI_URING_MULTISHOT_ACCEPT))
             break;
         submit_again(u, step, ONE_SHOT);
         return false;
     default: break;
     }
-    words->phase = REPORTED;
+    set_phase(words, REPORTED);
     if (result >= 0) {
         report(record, step, result, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) pri_uring_filled(step, (size_t)result);
@@ -309,35 +316,37 @@ static bool completed(uring *u, pri_step *step, int result, bool more, pri_recor
 }
 
 /* Turn completions into at most max records; those that are over stay in the queue. */
-static int reap(uring *u, pri_record *records, int max)
+__attribute__((noinline)) static int reap(uring *u, pri_record *records, int max)
 {
     const struct io_uring_cq *cq = &u->ring.cq;
     unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail), mask = cq->ring_mask;
-    int      n = 0;
-    for (; head != tail && n < max; head++) {
+    pri_record       *record = records;
+    const pri_record *end_of_records = records + max;
+    for (; head != tail && record < end_of_records; head++) {
         const struct io_uring_cqe *cqe = &cq->cqes[head & mask];
         uint64_t                   tag = cqe->user_data;
+        int                        result = cqe->res;
         pri_step                  *step = step_of_tag(tag);
         if ((uintptr_t)step < OWN_ENTRIES) {
-            completed_own(u, (unsigned)(uintptr_t)step, (uint16_t)(tag >> ADDRESS_BITS), cqe->res);
+            completed_own(u, (unsigned)(uintptr_t)step, (uint16_t)(tag >> ADDRESS_BITS), result);
             continue;
         }
         step_words *words = words_of(step);
-        assert(words->tag == tag && words->phase == IN_RING);
-        bool transfer = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND;
-        if (cqe->res < 0 || !transfer || (words->flags & (CANCEL_OWED | POLLING))) {
-            n += completed(u, step, cqe->res, cqe->flags & IORING_CQE_F_MORE, &records[n]);
+        assert(words->tag == tag);
+        if (words->state != IN_RING || result < 0 || step->kind > PRI_STEP_SEND) {
+            assert(words->state & IN_RING);
+            record += completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
             continue;
         }
-        words->phase = REPORTED;
-        report(&records[n++], step, cqe->res, PRO_OK, 0);
+        words->state = REPORTED;
+        report(record++, step, result, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) {
             step->handle->pri_engine[0] = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
-            pri_uring_filled(step, (size_t)cqe->res);
+            pri_uring_filled(step, (size_t)result);
         }
     }
     io_uring_smp_store_release(cq->khead, head); /* the kernel may write over what we have read */
-    return n;
+    return (int)(record - records);
 }
 
 static int report_ended(uring *u, pri_record *records, int max)
@@ -345,7 +354,7 @@ static int report_ended(uring *u, pri_record *records, int max)
     int n = 0;
     while (n < max && !pri_list_empty(&u->ended)) {
         pri_step *step = step_of_link(pri_list_pop(&u->ended));
-        words_of(step)->phase = REPORTED;
+        set_phase(words_of(step), REPORTED);
         report(&records[n++], step, 0, PRO_ECANCELED, 0);
     }
     return n;
@@ -401,29 +410,25 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 
 /* ---- From the core ---------------------------------------------------------------------------- */
 
-static void uring_start(pro_loop *loop, pri_step *step)
-{
-    words_of(step)->flags = 0;
-    submit(uring_of(loop), step);
-}
+static void uring_start(pro_loop *loop, pri_step *step) { submit(uring_of(loop), step, 0); }
 
 static void uring_cancel(pro_loop *loop, pri_step *step)
 {
     uring      *u = uring_of(loop);
     step_words *words = words_of(step);
-    if (words->phase == WAITING) {
+    if (words->state & WAITING) {
         pri_list_remove(&words->link);
         end(u, step);
         return;
     }
-    if (words->phase != IN_RING || (words->flags & CANCEL_WISHED)) return;
-    words->flags |= CANCEL_WISHED;
+    if (!(words->state & IN_RING) || (words->state & CANCEL_WISHED)) return;
+    words->state |= CANCEL_WISHED;
     struct io_uring_sqe *sqe = entry(u);
     if (sqe) {
         fill_cancel(step, sqe, u->features);
         return;
     }
-    words->flags |= CANCEL_OWED;
+    words->state |= CANCEL_OWED;
     pri_list_append(&u->cancels, &words->link);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -146,9 +147,25 @@ static int get_keepalive(const pro_env *env, intptr_t fd, int *seconds)
     return is_on ? get_int(env, fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds) : 0;
 }
 
+/* Which of count listening sockets of a reuse-port group takes a connection: A = CPU mod count. */
+static int set_steering(const pro_env *env, intptr_t fd, uint32_t count)
+{
+    struct sock_filter code[] = {
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(SKF_AD_OFF + SKF_AD_CPU)},
+        {BPF_ALU | BPF_MOD | BPF_K, 0, 0, count},
+        {BPF_RET | BPF_A, 0, 0, 0},
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    int               fault = pri_os_fault(env, "setsockopt");
+    if (fault) return fault;
+    return answer(
+        setsockopt((int)fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program));
+}
+
 static int net_set(const pro_env *env, intptr_t fd, int option, int value)
 {
     if (option == PRO_OPT_KEEPALIVE) return set_keepalive(env, fd, value);
+    if (option == PRI_OPT_STEER_BY_CPU) return set_steering(env, fd, (uint32_t)value);
     for (int i = 0; i < OPTIONS; i++)
         if (options[i].option == option)
             return set_int(env, fd, options[i].level, options[i].name, value);

@@ -1,0 +1,125 @@
+/* Threads and CPUs on Linux, by POSIX threads. */
+#include "os/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct pri_thread {
+    pthread_t id;
+    void (*run)(void *arg);
+    void *arg;
+    int   cpu;
+    char  name[16]; /* what the kernel keeps, NUL included */
+};
+
+static void *thread_main(void *arg)
+{
+    pri_thread *thread = arg;
+    pthread_setname_np(pthread_self(), thread->name);
+    if (thread->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(thread->cpu, &set);
+        pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    }
+    thread->run(thread->arg);
+    return NULL;
+}
+
+int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg),
+                        void *arg)
+{
+    pri_thread *thread = malloc(sizeof *thread);
+    if (!thread) return -ENOMEM;
+    *thread = (pri_thread){.run = run, .arg = arg, .cpu = cpu < CPU_SETSIZE ? cpu : -1};
+    snprintf(thread->name, sizeof thread->name, "%.15s", name);
+    int error = pthread_create(&thread->id, NULL, thread_main, thread);
+    if (error) {
+        free(thread);
+        return -error;
+    }
+    *out = thread;
+    return 0;
+}
+
+void pri_os_thread_join(pri_thread *thread)
+{
+    pthread_join(thread->id, NULL);
+    free(thread);
+}
+
+struct pri_gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t  changed;
+    uint64_t        count;
+};
+
+pri_gate *pri_os_gate_new(void)
+{
+    pri_gate *gate = malloc(sizeof *gate);
+    if (!gate) return NULL;
+    pthread_mutex_init(&gate->mutex, NULL);
+    pthread_cond_init(&gate->changed, NULL);
+    gate->count = 0;
+    return gate;
+}
+
+void pri_os_gate_free(pri_gate *gate)
+{
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->mutex);
+    free(gate);
+}
+
+void pri_os_gate_add(pri_gate *gate)
+{
+    pthread_mutex_lock(&gate->mutex);
+    gate->count++;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+void pri_os_gate_wait(pri_gate *gate, uint64_t at_least)
+{
+    pthread_mutex_lock(&gate->mutex);
+    while (gate->count < at_least) pthread_cond_wait(&gate->changed, &gate->mutex);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+int pri_os_cpus(int *cpus, int max)
+{
+    cpu_set_t set;
+    int       count = 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &set)) continue;
+        if (count < max) cpus[count] = cpu;
+        count++;
+    }
+    return count;
+}
+
+int pri_os_thread_cpu(void)
+{
+    cpu_set_t set;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0 || CPU_COUNT(&set) != 1)
+        return -1;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &set)) return cpu;
+    return -1;
+}
+
+void pri_os_interrupts(char *buf, size_t size)
+{
+    buf[0] = '\0';
+    FILE *file = fopen("/proc/irq/default_smp_affinity", "r");
+    if (!file) return;
+    if (!fgets(buf, (int)size, file)) buf[0] = '\0';
+    buf[strcspn(buf, "\n")] = '\0';
+    fclose(file);
+}

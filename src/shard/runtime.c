@@ -1,0 +1,306 @@
+/* Shards: a loop per thread.
+ *
+ * Start: the threads are started one after the other, each makes its loop, sets it up and says so;
+ * when all are there they run.  Each loop is held until stop.
+ *
+ * End, in three steps that all shards take together, so that none speaks to one that is gone:
+ *   1. run until the hold is released (stop) and all work is over;
+ *   2. run on, answering the others, until the last shard has come so far;
+ *   3. poll in rounds until a round in which nobody had anything to run.
+ * Then no message is under way, and every thread frees its own loop.
+ *
+ * What a shard writes lies on cache lines of its own: its loop, and its pri_shard, which others only
+ * read once it runs.  Messages go through the loops' post stacks (src/core/op.c). */
+#include <proactor/runtime.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/loop.h"
+#include "os/thread.h"
+
+enum { SHARDS_MAX = 1024, CPUS_MAX = 1024 };
+
+typedef struct pri_shard {
+    _Alignas(64) pro_runtime *runtime;
+    unsigned    number;
+    int         cpu; /* wanted; -1: any */
+    int         cpu_got;
+    int         error;
+    bool        is_stopped;
+    pri_thread *thread;
+    pro_loop   *loop;
+    pro_op      stop, all_idle;
+} pri_shard;
+
+struct pro_runtime {
+    pro_runtime_options options;
+    pro_env             env; /* complete; the memory of the runtime comes from it */
+    unsigned            count;
+    unsigned            started; /* threads */
+    pro_shard_fn       *set_up;
+    void               *arg;
+    pri_gate           *ready; /* shards that are set up, or have failed */
+    pri_gate           *go;
+    pri_gate           *rounds;
+    uint64_t            drain_ns;
+    atomic_bool         is_stopping;
+    atomic_uint         idle;     /* shards that took step 1 */
+    atomic_uint         activity; /* rounds of a shard in which it ran something */
+    pri_shard          *shards;
+    void               *shards_memory;
+};
+
+void pro_runtime_options_init(pro_runtime_options *options)
+{
+    *options = (pro_runtime_options){.version = PRO_VERSION, .pin = PRO_PIN_CORES};
+    pro_loop_options_init(&options->loop);
+}
+
+/* ---- Making and freeing --------------------------------------------------------------------- */
+
+static void free_runtime(pro_runtime *runtime)
+{
+    pro_env env = runtime->env;
+    if (runtime->ready) pri_os_gate_free(runtime->ready);
+    if (runtime->go) pri_os_gate_free(runtime->go);
+    if (runtime->rounds) pri_os_gate_free(runtime->rounds);
+    pri_env_realloc(&env, runtime->shards_memory, 0);
+    pri_env_realloc(&env, runtime, 0);
+}
+
+static int place(pro_runtime *runtime)
+{
+    static _Thread_local int cpus[CPUS_MAX];
+    int                      available = pri_os_cpus(cpus, CPUS_MAX);
+    if (available <= 0) available = 1, cpus[0] = 0;
+    if (available > CPUS_MAX) available = CPUS_MAX;
+    if (runtime->count == 0) runtime->count = (unsigned)available;
+    if (runtime->count > SHARDS_MAX) return PRO_EINVAL;
+
+    size_t size = runtime->count * sizeof(pri_shard) + 64;
+    runtime->shards_memory = pri_env_realloc(&runtime->env, NULL, size);
+    if (!runtime->shards_memory) return PRO_ENOMEM;
+    runtime->shards = (pri_shard *)(((uintptr_t)runtime->shards_memory + 63) & ~(uintptr_t)63);
+    memset(runtime->shards, 0, runtime->count * sizeof(pri_shard));
+    for (unsigned i = 0; i < runtime->count; i++) {
+        pri_shard *shard = &runtime->shards[i];
+        shard->runtime = runtime;
+        shard->number = i;
+        shard->cpu = shard->cpu_got = -1;
+        if (runtime->options.pin == PRO_PIN_CORES) shard->cpu = cpus[i % (unsigned)available];
+        if (runtime->options.pin == PRO_PIN_LIST) shard->cpu = runtime->options.cpus[i];
+    }
+    return PRO_OK;
+}
+
+int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
+{
+    pro_runtime_options options;
+    *out = NULL;
+    if (given)
+        options = *given;
+    else
+        pro_runtime_options_init(&options);
+    if (options.version >> 8 != PRO_VERSION >> 8) return PRO_EINVAL;
+    if (options.pin == PRO_PIN_LIST && (!options.cpus || options.shards == 0)) return PRO_EINVAL;
+    if (options.loop.version == 0) options.loop.version = PRO_VERSION;
+
+    pro_env env = options.loop.env;
+    if (!env.realloc) env.realloc = pri_os_realloc;
+    pro_runtime *runtime = pri_env_realloc(&env, NULL, sizeof *runtime);
+    if (!runtime) return PRO_ENOMEM;
+    memset(runtime, 0, sizeof *runtime);
+    runtime->options = options;
+    runtime->env = env;
+    runtime->count = options.shards;
+    runtime->ready = pri_os_gate_new();
+    runtime->go = pri_os_gate_new();
+    runtime->rounds = pri_os_gate_new();
+    int error = runtime->ready && runtime->go && runtime->rounds ? place(runtime) : PRO_ENOMEM;
+    if (error) {
+        free_runtime(runtime);
+        return error;
+    }
+    *out = runtime;
+    return PRO_OK;
+}
+
+/* ---- The life of a shard -------------------------------------------------------------------- */
+
+static int set_up(pri_shard *shard)
+{
+    pro_runtime *runtime = shard->runtime;
+    pro_loop    *loop;
+    int          error = pro_loop_new(&loop, &runtime->options.loop);
+    if (error) return error;
+    shard->loop = loop;
+    shard->cpu_got = pri_os_thread_cpu();
+    loop->runtime = runtime;
+    loop->shard = shard->number;
+    pro_loop_hold(loop);
+    return runtime->set_up(loop, shard->number, runtime->arg);
+}
+
+/* Step 3: two meetings a round, one so that all have polled, one so that all have looked. */
+static void run_leftovers(pri_shard *shard)
+{
+    pro_runtime *runtime = shard->runtime;
+    unsigned     seen = 0, now = 0;
+    uint64_t     meetings = 0;
+    do {
+        seen = now;
+        if (shard->loop && pro_loop_poll(shard->loop) > 0) atomic_fetch_add(&runtime->activity, 1);
+        pri_os_gate_add(runtime->rounds);
+        pri_os_gate_wait(runtime->rounds, ++meetings * runtime->started);
+        now = atomic_load(&runtime->activity);
+        pri_os_gate_add(runtime->rounds);
+        pri_os_gate_wait(runtime->rounds, ++meetings * runtime->started);
+    } while (now != seen);
+}
+
+static void on_all_idle(pro_op *op)
+{
+    pri_shard *shard = pro_container_of(op, pri_shard, all_idle);
+    pro_loop_release(shard->loop);
+}
+
+/* Step 2, for the last one: all others may go on. */
+static void tell_all_idle(pro_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->started; i++) {
+        pri_shard *shard = &runtime->shards[i];
+        if (shard->loop) pro_post(&shard->all_idle, shard->loop, on_all_idle);
+    }
+}
+
+/* Run until the hold is gone; an error of the engine ends the shard, and the runtime with it. */
+static void run(pri_shard *shard, bool until_stopped)
+{
+    int64_t result;
+    do result = pro_loop_run(shard->loop);
+    while (result >= 0 && until_stopped && !shard->is_stopped);
+    if (result >= 0) return;
+    if (!shard->error) shard->error = (int)result;
+    pro_runtime_stop(shard->runtime, 1);
+}
+
+static void shard_main(void *arg)
+{
+    pri_shard   *shard = arg;
+    pro_runtime *runtime = shard->runtime;
+    shard->error = set_up(shard);
+    pri_os_gate_add(runtime->ready);
+    pri_os_gate_wait(runtime->go, 1);
+
+    if (shard->loop) {
+        run(shard, true);
+        pro_loop_hold(shard->loop);
+    }
+    if (atomic_fetch_add(&runtime->idle, 1) + 1 == runtime->started) tell_all_idle(runtime);
+    if (shard->loop) run(shard, false);
+    run_leftovers(shard);
+    if (!shard->loop) return;
+    int error = pro_loop_free(shard->loop);
+    if (!shard->error) shard->error = error;
+}
+
+/* ---- Starting, stopping --------------------------------------------------------------------- */
+
+static int first_error(const pro_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->started; i++)
+        if (runtime->shards[i].error) return runtime->shards[i].error;
+    return PRO_OK;
+}
+
+static int start_shard(pro_runtime *runtime, pri_shard *shard)
+{
+    char        name[32];
+    const char *stem = runtime->options.name ? runtime->options.name : "shard";
+    snprintf(name, sizeof name, "%.10s/%u", stem, shard->number);
+    int error = pri_os_thread_start(&shard->thread, name, shard->cpu, shard_main, shard);
+    if (error) return pri_os_error(error);
+    runtime->started++;
+    pri_os_gate_wait(runtime->ready, runtime->started);
+    return shard->error;
+}
+
+int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
+{
+    if (runtime->started > 0 || runtime->set_up) return PRO_EBUSY;
+    runtime->set_up = function;
+    runtime->arg = arg;
+    int error = PRO_OK;
+    for (unsigned i = 0; i < runtime->count && !error; i++)
+        error = start_shard(runtime, &runtime->shards[i]);
+    if (error) pro_runtime_stop(runtime, 1);
+    pri_os_gate_add(runtime->go);
+    return error;
+}
+
+static void on_stop(pro_op *op)
+{
+    pri_shard *shard = pro_container_of(op, pri_shard, stop);
+    uint64_t   drain_ns = shard->runtime->drain_ns;
+    uint64_t   now = pro_loop_now(shard->loop);
+    shard->is_stopped = true;
+    pro_scope_drain(pro_loop_scope(shard->loop),
+                    drain_ns == PRO_NEVER ? PRO_NEVER : now + drain_ns);
+    pro_loop_release(shard->loop);
+}
+
+void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns)
+{
+    if (atomic_exchange(&runtime->is_stopping, true)) return;
+    runtime->drain_ns = drain_ns;
+    for (unsigned i = 0; i < runtime->started; i++) {
+        pri_shard *shard = &runtime->shards[i];
+        if (shard->loop) pro_post(&shard->stop, shard->loop, on_stop);
+    }
+}
+
+int pro_runtime_join(pro_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->started; i++) pri_os_thread_join(runtime->shards[i].thread);
+    int error = first_error(runtime);
+    free_runtime(runtime);
+    return error;
+}
+
+/* ---- What users ask ------------------------------------------------------------------------- */
+
+unsigned pro_runtime_shards(const pro_runtime *runtime) { return runtime->count; }
+
+pro_loop *pro_runtime_loop(const pro_runtime *runtime, unsigned shard)
+{
+    return shard < runtime->count ? runtime->shards[shard].loop : NULL;
+}
+
+pro_runtime *pro_runtime_of(const pro_loop *loop) { return loop->runtime; }
+
+unsigned pro_shard_of(const pro_loop *loop) { return loop->shard; }
+
+size_t pro_runtime_explain(const pro_runtime *runtime, char *buf, size_t size)
+{
+    pri_why why = {.len = 0};
+    char    text[256];
+    pri_why_add(&why, "%u shards", runtime->count);
+    for (unsigned i = 0; i < runtime->started && i < 16; i++) {
+        const pri_shard *shard = &runtime->shards[i];
+        char             place_text[32] = "not pinned";
+        if (!shard->loop) continue;
+        pro_loop_explain_line(shard->loop, text, sizeof text);
+        if (shard->cpu_got >= 0)
+            snprintf(place_text, sizeof place_text, "on CPU %d", shard->cpu_got);
+        if (shard->cpu >= 0 && shard->cpu_got != shard->cpu)
+            snprintf(place_text, sizeof place_text, "CPU %d was refused", shard->cpu);
+        pri_why_add(&why, "shard %u: %s, %s", i, place_text, text);
+    }
+    if (runtime->started > 16) pri_why_add(&why, "and %u more", runtime->started - 16);
+    pri_os_interrupts(text, sizeof text);
+    if (text[0]) pri_why_add(&why, "interrupts go to the CPUs of mask %s by default", text);
+    snprintf(buf, size, "%s", why.text);
+    return why.len;
+}
