@@ -39,7 +39,8 @@
 #define PRO_SITE __FILE__ ":" PRO_STRINGIFY(__LINE__)
 
 /* The structure of the given type that has ptr as its member. */
-#define pro_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define pro_container_of(ptr, type, member)                                                        \
+    ((type *)(void *)(((char *)(ptr)) - offsetof(type, member)))
 
 /* A deadline that never comes.  It is zero, so that a zeroed operation has none. */
 #define PRO_NEVER UINT64_C(0)

@@ -263,6 +263,8 @@ void pri_handle_cancel(pro_handle *handle, int cause)
     }
 }
 
+void pri_handle_abandon(pro_handle *handle) { handle->pri_state = PRI_HANDLE_NONE; }
+
 void pri_handle_end(pro_handle *handle)
 {
     pro_loop  *loop = handle->pri_loop;

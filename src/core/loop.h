@@ -81,10 +81,10 @@ typedef enum pri_scope_state {
     PRI_SCOPE_ENDED
 } pri_scope_state;
 
-void pri_scope_init_root(pro_loop *loop);
+void       pri_scope_init_root(pro_loop *loop);
 pro_scope *pri_scope_next(const pro_scope *root, pro_scope *s); /* in a walk over a tree; or NULL */
-void pri_scope_check(pro_scope *scope); /* it is ending and its count changed: is it over? */
-void pri_scope_tell(pro_loop *loop);    /* run the functions that are due */
+void       pri_scope_check(pro_scope *scope); /* it is ending and its count changed: is it over? */
+void       pri_scope_tell(pro_loop *loop);    /* run the functions that are due */
 _Noreturn void pri_scope_overflow(void);
 
 /* One thing more lives in it. */

@@ -63,9 +63,6 @@ int64_t  pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size
 intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking);
 int      pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address);
 
-/* How a connection attempt that was under way ended: 0 or a negated error number. */
-int pri_os_connect_result(const pro_env *env, intptr_t fd);
-
 /* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
 #define PRI_OS_ADDRESS_SIZE 128
 size_t pri_os_address_out(const pro_address *address, void *storage);

@@ -72,8 +72,8 @@ static void free_runtime(pro_runtime *runtime)
 
 static int place(pro_runtime *runtime)
 {
-    static _Thread_local int cpus[CPUS_MAX];
-    int                      available = pri_os_cpus(cpus, CPUS_MAX);
+    int cpus[CPUS_MAX];
+    int available = pri_os_cpus(cpus, CPUS_MAX);
     if (available <= 0) available = 1, cpus[0] = 0;
     if (available > CPUS_MAX) available = CPUS_MAX;
     if (runtime->count == 0) runtime->count = (unsigned)available;

@@ -97,15 +97,3 @@ int pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address)
     if (errno == ECONNABORTED && connect((int)fd, (struct sockaddr *)&storage, len) == 0) return 0;
     return errno == EINTR ? -EINPROGRESS : -errno; /* interrupted, it goes on all the same */
 }
-
-int pri_os_connect_result(const pro_env *env, intptr_t fd)
-{
-    int       result = 0;
-    socklen_t len = sizeof result;
-    int       fault;
-    do fault = pri_os_fault(env, "getsockopt");
-    while (fault == -EINTR);
-    if (fault) return fault;
-    if (getsockopt((int)fd, SOL_SOCKET, SO_ERROR, &result, &len) != 0) return -errno;
-    return -result;
-}
