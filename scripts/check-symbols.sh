@@ -16,7 +16,7 @@ only() { echo "$1" | grep -vxF "$2"; }
 found=$(
     only "$exported" "$declared" | sed "s|^|$shared: exports what no header declares: |"
     only "$declared" "$exported" | sed 's|^|include: declares what nothing defines: |'
-    readelf -d $shared | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^libc\.so' |
+    readelf -d $shared | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc|ld-linux.*)\.so' |
         sed "s|^|$shared: needs |"
     nm -gA --defined-only $static | awk '$3 !~ /^(pro|pri)_/ { print $1 " defines " $3 }'
 )
