@@ -26,6 +26,19 @@ if(sources)
         pro_step(memcheck-${word} COMMAND $<TARGET_FILE:conform> --engine=epoll --only=${word}
             CONFIGS valgrind)
     endforeach()
+    # A million operations of all kinds.
+    pro_step(million COMMAND $<TARGET_FILE:conform> --engine={engine} --only=exactly_once
+        --count=1000000 --timeout=300 ENGINES ${engines} CONFIGS release)
+    # Each feature of the ring hidden, one by one: the words that pro_loop_explain names.
+    if(NOT WIN32)
+        foreach(word single_issuer defer_taskrun coop_taskrun taskrun_flag submit_all cq_size ring_fd
+                multishot_accept poll_first cqe_skip timeout_update no_iowait)
+            pro_step(mask-${word} CONFIGS release
+                COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
+        endforeach()
+        pro_step(mask-epoll_pwait2 CONFIGS release
+            COMMAND $<TARGET_FILE:conform> --engine=epoll --mask=epoll_pwait2)
+    endif()
     # Every result by either of the two ways in which it can come.
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows
@@ -37,6 +50,11 @@ endif()
 
 if(TARGET proactor_scripted)
     list(APPEND test_libs proactor_scripted)
+endif()
+if(NOT WIN32)
+    # Not under valgrind: it holds its one lock while a thread waits in a ring.
+    pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan
+        ENGINES ${engines})
 endif()
 file(GLOB sources CONFIGURE_DEPENDS test/unit/*.c)
 if(WIN32)

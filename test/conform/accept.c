@@ -446,8 +446,16 @@ CONFORM(an_accept_pending_at_exit_does_not_hang_the_exit)
 
 /* ---- 6: no descriptors left ------------------------------------------------------------------ */
 
+/* Before anything is made that a skip would leave behind. */
+static void descriptors_can_be_scarce(void)
+{
+    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
+    t_os_descriptors_restore();
+}
+
 static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handler *done))
 {
+    descriptors_can_be_scarce();
     pro_loop     *loop = t_loop();
     pro_listener *l = t_new(pro_listener);
     pro_socket   *s = t_new(pro_socket);
@@ -456,7 +464,7 @@ static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handle
     t_poll(loop);
     peer raw = peer_connect(&address);
 
-    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
+    CHECK(t_os_descriptors_exhaust());
     begin(&none->op, l, t_done);
     t_wait(loop, none);
     pro_loop_stats stats;
@@ -500,6 +508,7 @@ CONFORM(accept_multi_without_descriptors_says_so_and_the_listener_recovers)
 
 CONFORM(a_socket_or_listener_without_descriptors_stays_the_callers)
 {
+    descriptors_can_be_scarce();
     pro_loop     *loop = t_loop();
     pro_socket   *s = t_new(pro_socket), *c = t_new(pro_socket);
     pro_listener *l = t_new(pro_listener);
@@ -507,7 +516,7 @@ CONFORM(a_socket_or_listener_without_descriptors_stays_the_callers)
     pro_address   address = peer_nobody(), any = pro_address_loopback(PRO_IPV4, 0);
     t_poll(loop);
 
-    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
+    CHECK(t_os_descriptors_exhaust());
     int opened = pro_socket_open(s, loop, NULL, PRO_IPV4);
     int listening = pro_listen(l, loop, NULL, &any, NULL);
     pro_socket_init(c, loop, NULL);

@@ -112,6 +112,28 @@ uint64_t t_os_clock_ns(void)
     return (uint64_t)now.tv_sec * PRO_SEC + (uint64_t)now.tv_nsec;
 }
 
+/* ---- How fast we are ------------------------------------------------------------------------- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* Valgrind shows itself in what it preloads. */
+static bool in_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload != NULL && strstr(preload, "vgpreload") != NULL;
+}
+
+int t_os_slowness(void) { return in_valgrind() ? 20 : SANITIZED ? 5 : 1; }
+
 /* ---- Descriptors ----------------------------------------------------------------------------- */
 
 /* Nothing in the tests comes near it. */
@@ -130,6 +152,8 @@ static bool          limited;
 bool t_os_descriptors_exhaust(void)
 {
     if (limited) return true;
+    /* There an accept beyond the limit takes the connection, closes it, and then fails. */
+    if (in_valgrind()) return false;
     /* The next one would be the lowest that is free, so all below are taken. */
     int lowest = dup(0);
     if (lowest < 0) lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -146,25 +170,4 @@ void t_os_descriptors_restore(void)
 {
     if (limited) setrlimit(RLIMIT_NOFILE, &limit_before);
     limited = false;
-}
-
-/* ---- How fast we are ------------------------------------------------------------------------- */
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
-int t_os_slowness(void)
-{
-    /* Valgrind shows itself in what it preloads. */
-    const char *preload = getenv("LD_PRELOAD");
-    if (preload != NULL && strstr(preload, "vgpreload") != NULL) return 20;
-    return SANITIZED ? 5 : 1;
 }

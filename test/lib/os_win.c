@@ -11,8 +11,8 @@
 /* ---- Threads, events ------------------------------------------------------------------------- */
 
 struct t_thread {
-    HANDLE       handle;
-    void         (*fn)(void *arg);
+    HANDLE handle;
+    void (*fn)(void *arg);
     void        *arg;
     t_run_state *run;
 };
@@ -87,8 +87,7 @@ bool t_event_wait_ns(t_event *event, uint64_t ns)
 
 void t_event_wait(t_event *event)
 {
-    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {
-    }
+    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {}
 }
 
 _Noreturn void t_os_park(void)

@@ -5,6 +5,7 @@
 #include "lib/os.h"
 #include "lib/test.h"
 
+#include <setjmp.h>
 #include <stdatomic.h>
 
 enum { T_RUNNING, T_PASSED, T_FAILED, T_SKIPPED };
@@ -21,6 +22,7 @@ typedef struct t_run_state {
     t_event      *over;
     atomic_int    outcome;
     atomic_bool   told; /* why was written */
+    jmp_buf       skip;
     char          why[600];
     char          notes[4000];
     int           descriptors; /* open before */

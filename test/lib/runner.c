@@ -89,7 +89,7 @@ static int parse(int argc, char **argv)
     bool engine_given = false;
     options.program = argv[0];
     options.seed = (t_os_clock_ns() >> 10) & 0xffff;
-    options.timeout_ns = (uint64_t)t_os_slowness() * 20 * PRO_SEC;
+    options.timeout_ns = (t_os_slowness() > 1 ? 100 : 20) * PRO_SEC;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v;
         if ((v = value_of(a, "--engine")) != NULL) {
@@ -140,13 +140,6 @@ void t_note(const char *format, ...)
     va_end(args);
 }
 
-static _Noreturn void end(t_run_state *run, int outcome)
-{
-    int running = T_RUNNING;
-    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(run->over);
-    t_os_park();
-}
-
 _Noreturn void t_fail(const char *file, int line, const char *format, ...)
 {
     t_run_state *run = t_current;
@@ -164,14 +157,16 @@ _Noreturn void t_fail(const char *file, int line, const char *format, ...)
     }
     /* The first failure of a sentence is the one to tell. */
     if (!atomic_exchange(&run->told, true)) memcpy(run->why, why, sizeof why);
-    end(run, T_FAILED);
+    int running = T_RUNNING;
+    if (atomic_compare_exchange_strong(&run->outcome, &running, T_FAILED)) t_event_set(run->over);
+    t_os_park();
 }
 
 _Noreturn void t_skip(const char *reason)
 {
     t_run_state *run = t_current;
-    if (!atomic_exchange(&run->told, true)) snprintf(run->why, sizeof run->why, "%s", reason);
-    end(run, T_SKIPPED);
+    snprintf(run->why, sizeof run->why, "%s", reason);
+    longjmp(run->skip, 1);
 }
 
 /* ---- One sentence ---------------------------------------------------------------------------- */
@@ -193,10 +188,14 @@ static void sentence_main(void *arg)
 {
     t_run_state *run = arg;
     t_current = run;
-    run->test->run();
+    volatile int outcome = T_SKIPPED;
+    int          running = T_RUNNING;
+    if (setjmp(run->skip) == 0) {
+        run->test->run();
+        outcome = T_PASSED;
+    }
     t_run_finish();
-    int running = T_RUNNING;
-    if (atomic_compare_exchange_strong(&run->outcome, &running, T_PASSED)) t_event_set(run->over);
+    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(run->over);
 }
 
 struct dump {
@@ -272,28 +271,26 @@ static void run_one(const t_test *test, const struct engine_name *engine)
         print_sum();
         _Exit(1);
     }
-    switch (atomic_load(&run->outcome)) {
-    case T_PASSED:
+    t_os_descriptors_restore();
+    int outcome = atomic_load(&run->outcome);
+    if (outcome == T_FAILED) {
+        failed++;
+        print_failure(run, engine->name);
+    } else if (outcome == T_SKIPPED) {
+        skipped++;
+        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, run->why);
+    } else {
         passed++;
         if (!options.quiet) {
             printf("ok %s: %s", engine->name, test->name);
             if (options.times) printf(" %.1f ms", ms);
-            printf("\n%s", run->notes);
+            printf("\n");
         }
-        t_os_descriptors_restore();
+    }
+    if (!options.quiet) printf("%s", run->notes);
+    if (outcome != T_FAILED) {
         t_thread_join(thread);
         t_run_free(run);
-        break;
-    case T_SKIPPED:
-        skipped++;
-        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, run->why);
-        break;
-    default:
-        t_os_descriptors_restore();
-        failed++;
-        print_failure(run, engine->name);
-        if (!options.quiet) printf("%s", run->notes);
-        break;
     }
     fflush(stdout);
 }

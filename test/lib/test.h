@@ -57,7 +57,8 @@ int t_main(int argc, char **argv);
 /* The sentence has failed; does not return. */
 _Noreturn void t_fail(const char *file, int line, const char *format, ...) T_PRINTF(3);
 
-/* The sentence cannot be tried here, for this reason; does not return. */
+/* The sentence cannot be tried here, for this reason; does not return.  From the sentence itself, not
+ * from a handler; what it has made so far must be free to go, as at its end. */
 _Noreturn void t_skip(const char *reason);
 
 void t_check_eq(const char *file, int line, const char *what, long long is, long long want);

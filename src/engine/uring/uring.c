@@ -5,7 +5,7 @@
  *
  * What can come between:
  *   - the submission queue is full: the step waits on a list, in order, and gets its entry in the
- *     next turn; a cancel and the wake's receive wait likewise;
+ *     next turn; a cancel and the read of the wake wait likewise;
  *   - the kernel merely stopped (EINTR, EAGAIN, a multishot accept without F_MORE): the step gets a
  *     new entry, unless it was canceled;
  *   - cancel: a step without an entry ends here, for others the kernel is asked, and its word on the
@@ -471,6 +471,7 @@ static int uring_init(pro_loop *loop, const pri_engine_options *options, pri_why
     }
     error = pri_uring_open(&u->ring, &u->features, options, NULL);
     if (error) goto close_wake;
+    PRI_URING_COMPLETED();
 
     /* Entries are always used in order, so the index array never changes. */
     for (unsigned i = 0; i < u->ring.sq.ring_entries; i++) u->ring.sq.array[i] = i;
@@ -534,6 +535,7 @@ static void uring_fini(pro_loop *loop)
         struct io_uring_rsrc_update update = {.offset = (unsigned)u->enter_fd};
         io_uring_register((unsigned)u->ring.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
     }
+    PRI_URING_SUBMITTED(); /* the next ring may be mapped where this one was */
     io_uring_queue_exit(&u->ring);
     close(u->wake_fd);
     pri_loop_set_engine_state(loop, NULL);
