@@ -3,7 +3,7 @@
 
 A step is a line of build/<config>/steps.txt (cmake/steps.cmake writes it).  It prints, one a line,
 
-    ok NAME        FAIL NAME: why        skip NAME: reason
+    ok NAME        FAIL NAME: why        skip NAME: reason        report: WHAT WAS MEASURED
 
 and as its very last line
 
@@ -160,6 +160,9 @@ def report(step, result):
     if result.skipped:
         counts += f", {result.skipped} skipped"
     print(f"{verdict:4} {step.stage:8} {step.name:28} {counts:32} {result.seconds:6.1f} s", flush=True)
+    for line in result.output.splitlines():
+        if line.startswith("report: "):
+            print("     " + line.removeprefix("report: "), flush=True)
     if result.failed:
         print("".join("    | " + line + "\n" for line in result.output.splitlines()), end="")
         if result.why:

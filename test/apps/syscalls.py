@@ -85,10 +85,10 @@ def system_calls_prove_the_engine(engine):
     messages = CLIENTS * ROUNDS
     made = {name: n - base.get(name, 0) for name, n in full.items()}
     total = sum(made.values())
-    harness.note(f"{engine}: {total / messages:.2f} system calls per message at {CLIENTS} "
-                 "connections")
+    harness.report(f"{engine}: {total / messages:.2f} system calls per message at {CLIENTS} "
+                   "connections")
     most = sorted((item for item in made.items() if item[1] > 0), key=lambda item: -item[1])[:5]
-    harness.note(f"{engine}: " + ", ".join(f"{name} {n / messages:.3f}" for name, n in most))
+    harness.report(f"{engine}: " + ", ".join(f"{name} {n / messages:.3f}" for name, n in most))
     # One receive, one send, and something to wait with; more would be calls that were wasted.
     check(total / messages < 3.5, f"{total / messages:.2f} system calls per message: {made}")
 

@@ -50,6 +50,11 @@ def note(text):
     print("# " + text, flush=True)
 
 
+def report(text):
+    """Something measured, which the runner shows also when all is well."""
+    print("report: " + text, flush=True)
+
+
 def wait_until(condition, what, limit_s=LIMIT_S):
     """Ask again and again; return the first true answer."""
     end = time.monotonic() + limit_s
