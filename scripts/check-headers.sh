@@ -13,6 +13,10 @@ compile() { # compile HEADER COMPILER...
 found=$(
     for header in $headers; do
         for c in gcc clang; do compile "$header" $c -std=c11 -x c & done
+        # Windows as Microsoft's compiler sees it; freestanding, since its own headers are not here.
+        msvc='clang --target=x86_64-pc-windows-msvc -ffreestanding'
+        compile "$header" $msvc -std=c11 -x c &
+        compile "$header" $msvc -std=c++17 -x c++ &
         for cxx in g++ clang++; do compile "$header" $cxx -std=c++17 -x c++ & done
         wait
     done

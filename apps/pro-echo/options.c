@@ -10,13 +10,15 @@ static const char usage[] =
     "A TCP echo server.  SIGINT or SIGTERM drains it, a second one ends it at once.\n"
     "\n"
     "  --listen ADDR:PORT     default 127.0.0.1:9000; [ADDR]:PORT for IPv6; port 0: a free one\n"
-    "  --engine ENGINE        auto (default), uring or epoll; auto obeys PROACTOR_ENGINE\n"
+    "  --engine ENGINE        auto (default), uring, epoll, iocp or sim; auto obeys\n"
+    "                         PROACTOR_ENGINE\n"
     "  --idle-timeout SECONDS close a connection that moves nothing for so long; default: never\n"
     "  --max-connections N    accept no more at a time, others wait; default: no limit\n"
     "  --explain              say which engine is used, and why, and exit\n"
     "  --help, --version\n";
 
-static const char *const engines[] = {"auto", "uring", "epoll"}; /* in the order of pro_engine */
+static const char *const engines[] = {"auto", "uring", "epoll", "iocp",
+                                      "sim"}; /* in the order of pro_engine */
 #define ENGINES (sizeof engines / sizeof engines[0])
 
 const char *options_engine_name(pro_engine engine)

@@ -22,6 +22,7 @@ static pri_direction direction_of(const pro_op *op)
 void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
                      intptr_t fd)
 {
+    PRI_CHECKED(handle_new, handle, loop, scope);
     if (handle->pri_state == PRI_HANDLE_CLOSING)
         pri_abort("a handle is made again while it closes");
     *handle = (pro_handle){
@@ -43,6 +44,7 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
     handle->pri_scope->pri_idle++;
     pri_scope_count(handle->pri_scope);
     loop->live_handles++;
+    PRI_CHECKED(handle_open, handle);
 }
 
 /* ---- Starting ------------------------------------------------------------------------------- */
@@ -131,6 +133,12 @@ static void connect_over(pro_handle *handle, int error)
     while (!pri_list_empty(queue)) pri_op_finish(op_of_queue(pri_list_pop(queue)), error, 0);
 }
 
+/* The connection takes no more bytes of ours; what the system says to a later send differs. */
+static bool is_broken(int error)
+{
+    return error == PRO_EPIPE || error == PRO_ECONNRESET || error == PRO_ECONNABORTED;
+}
+
 /* Its result stands: leave the queue and let the next one start, then run the handler. */
 static void complete(pro_op *op, int error, int64_t value)
 {
@@ -140,7 +148,7 @@ static void complete(pro_op *op, int error, int64_t value)
     pri_list_unlink(&op->pri_queue);
     if (kind == PRI_OP_CONNECT)
         connect_over(handle, error);
-    else if (error && value > 0 && direction == PRI_WRITE)
+    else if (direction == PRI_WRITE && error && (value > 0 || is_broken(error)))
         handle->pri_flags |= PRI_HANDLE_HOLE;
     if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
     pri_op_complete(op, error, value);
@@ -263,7 +271,11 @@ void pri_handle_cancel(pro_handle *handle, int cause)
     }
 }
 
-void pri_handle_abandon(pro_handle *handle) { handle->pri_state = PRI_HANDLE_NONE; }
+void pri_handle_abandon(pro_handle *handle)
+{
+    PRI_CHECKED(handle_ended, handle);
+    handle->pri_state = PRI_HANDLE_NONE;
+}
 
 void pri_handle_end(pro_handle *handle)
 {
@@ -275,6 +287,7 @@ void pri_handle_end(pro_handle *handle)
                                  handle->pri_flags & PRI_HANDLE_ABORTIVE);
         handle->pri_fd = -1;
     }
+    PRI_CHECKED(handle_ended, handle);
     handle->pri_state = PRI_HANDLE_CLOSED;
     pri_list_remove(&handle->pri_of_scope);
     loop->live_handles--;

@@ -445,9 +445,10 @@ CONFORM(the_memory_of_a_session_is_the_callers_when_its_scope_is_drained)
     for (int i = 0; i < CLIENTS; i++) {
         raw[i] = peer_connect(&address);
         CHECK(peer_write(raw[i], "hello", 5));
+        /* Only then: a connection that ends before it is accepted need not be delivered. */
+        t_wait_count(x.loop, &multi->done, i + 1);
         if (i < CLIENTS / 2) i % 2 ? peer_close(raw[i]) : peer_reset(raw[i]);
     }
-    t_wait_count(x.loop, &multi->done, CLIENTS);
     t_wait_count(x.loop, &x.freed, CLIENTS / 2);
     CHECK_EQ(x.freed, CLIENTS / 2);
     pro_scope_close(pro_loop_scope(x.loop));

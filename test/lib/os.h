@@ -37,6 +37,9 @@ int t_os_descriptors(void);
 bool t_os_descriptors_exhaust(void);
 void t_os_descriptors_restore(void);
 
+/* As in pro_env, of all loops of the tests: so that a system without such a limit can pretend. */
+int t_os_fault(void *ctx, const char *call);
+
 /* How many times slower than usual the program runs, by the looks of it: 1, 5, 20. */
 int t_os_slowness(void);
 

@@ -112,6 +112,13 @@ uint64_t t_os_clock_ns(void)
     return (uint64_t)now.tv_sec * PRO_SEC + (uint64_t)now.tv_nsec;
 }
 
+int t_os_fault(void *ctx, const char *call)
+{
+    (void)ctx;
+    (void)call;
+    return 0;
+}
+
 /* ---- How fast we are ------------------------------------------------------------------------- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

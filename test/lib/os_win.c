@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include <winsock2.h>
 #include <windows.h>
 #include <winternl.h>
 
@@ -134,8 +135,22 @@ int t_os_descriptors(void)
     return count;
 }
 
-bool t_os_descriptors_exhaust(void) { return false; }
-void t_os_descriptors_restore(void) {}
+/* There is no limit that a process could set for itself. */
+static atomic_bool exhausted;
+
+bool t_os_descriptors_exhaust(void)
+{
+    atomic_store(&exhausted, true);
+    return true;
+}
+
+void t_os_descriptors_restore(void) { atomic_store(&exhausted, false); }
+
+int t_os_fault(void *ctx, const char *call)
+{
+    (void)ctx;
+    return atomic_load(&exhausted) && strcmp(call, "socket") == 0 ? WSAEMFILE : 0;
+}
 
 /* ---- How fast we are ------------------------------------------------------------------------- */
 

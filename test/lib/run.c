@@ -117,6 +117,7 @@ pro_loop_options t_loop_options(void)
     o.mask = t_current->mask;
     o.env.ctx = t_current;
     o.env.realloc = counted_realloc;
+    o.env.fault = t_os_fault;
     return o;
 }
 

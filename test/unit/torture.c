@@ -6,10 +6,11 @@
 #include "unit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 
 #include <proactor.h>
+
+#include "lib/os.h"
 
 enum { CLIENTS = 2, PIECES = 12, PIECE = 512, MESSAGE = PIECES * PIECE };
 
@@ -208,12 +209,7 @@ static void run_scenario(pro_engine engine, const char *mask)
     CHECK_EQ(env.allocated, 0);
 }
 
-static int descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 256; fd++) count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
+static int descriptors(void) { return t_os_descriptors(); }
 
 static void torture_memory(pro_engine engine)
 {
@@ -256,7 +252,24 @@ static bool is_here(pro_engine engine)
     return pro_loop_free(loop) == PRO_OK;
 }
 
-UNIT(every_allocation_fails_in_turn_on_epoll) { torture_memory(PRO_ENGINE_EPOLL); }
+UNIT(every_allocation_fails_in_turn_on_epoll)
+{
+    if (is_here(PRO_ENGINE_EPOLL)) torture_memory(PRO_ENGINE_EPOLL);
+}
+
+UNIT(every_allocation_fails_in_turn_on_iocp)
+{
+    if (is_here(PRO_ENGINE_IOCP)) torture_memory(PRO_ENGINE_IOCP);
+}
+
+UNIT(every_system_call_fails_in_turn_on_iocp)
+{
+    /* No memory, too many handles, no buffers, a reset, no resources: Windows numbers. */
+    const int numbers[] = {8, 10024, 10055, 10054, 1450};
+    if (!is_here(PRO_ENGINE_IOCP)) return;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        torture_calls(PRO_ENGINE_IOCP, numbers[i]);
+}
 
 UNIT(every_allocation_fails_in_turn_on_uring)
 {
@@ -266,6 +279,7 @@ UNIT(every_allocation_fails_in_turn_on_uring)
 UNIT(every_system_call_fails_in_turn_on_epoll)
 {
     const int numbers[] = {ENOMEM, EINTR, EMFILE, ENOBUFS, ECONNRESET};
+    if (!is_here(PRO_ENGINE_EPOLL)) return;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         torture_calls(PRO_ENGINE_EPOLL, numbers[i]);
 }

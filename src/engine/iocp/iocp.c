@@ -1,0 +1,534 @@
+/* The engine on I/O completion ports.
+ *
+ * The happy path: start makes an overlapped call, whose OVERLAPPED is the step's engine words; the
+ * system posts a packet to the loop's port when it is done; turn takes packets in batches and makes
+ * records of them.  Nothing is copied and nothing is allocated.
+ *
+ * What can come between:
+ *   - the call fails, or is done at once on a handle that posts no packets then ("skip on success"):
+ *     the result waits on the ready list for the next turn.  Both doors, packet and ready list, lead
+ *     to the same function: record_of;
+ *   - cancel: the system is asked, and its word on the step counts.  For a multishot accept, which
+ *     may be between two calls, and because any error of a canceled step is a cancel, the handle
+ *     remembers that it was asked, by direction;
+ *   - a multishot accept is one call after the other: it is armed again as its record is made.  If
+ *     that is not to be, or fails, a last result goes to the ready list;
+ *   - wake: a packet without an OVERLAPPED, at most one at a time.
+ *
+ * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
+ * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
+ * AcceptEx writes: one piece of memory serves all listeners of the loop.
+ *
+ * Features, which a mask hides, so that a test can force every result through either door:
+ *   skip_on_success   without it every success comes as a packet
+ *   pending           without it a call that is pending gets a moment, and what completes in it takes
+ *                     the ready list: also where the system at hand never completes at once
+ *
+ * Invariants:
+ *   a step is started  <==>  a packet for it will come, or it is on the ready list once
+ *   handle->accepting != NONE  <==>  an AcceptEx of this listener has its packet or result to come
+ *   iocp->waking  <==>  a wake packet is in the port */
+#include "engine/iocp/iocp.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "os/win/win.h"
+
+#include <mswsock.h>
+
+enum {
+    VECTORS_MAX = 64,
+    LEN_MAX = 1 << 30,                                     /* of one call: its count has 32 bits */
+    ACCEPT_ADDRESS = sizeof(struct sockaddr_storage) + 16, /* as AcceptEx wants it */
+    MOMENT_MS = 1,
+};
+#define NONE INVALID_SOCKET
+
+/* pri_step.engine: first the system's, then, on the ready list, ours. */
+typedef union step_words {
+    OVERLAPPED overlapped;
+    struct {
+        pri_step *next;
+        int64_t   bytes;
+        int32_t   error; /* the system's number, or 0 */
+    } ready;
+} step_words;
+
+_Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has room");
+
+/* pro_handle.pri_engine. */
+typedef struct handle_words {
+    bool   attached;
+    bool   skips;       /* no packet for a call that succeeds at once */
+    bool   canceled[2]; /* by direction: of the step that is started, or was last */
+    SOCKET accepting;
+} handle_words;
+
+_Static_assert(sizeof(handle_words) <= sizeof(((pro_handle *)0)->pri_engine), "it has room");
+
+typedef struct iocp {
+    HANDLE           port;
+    pro_loop        *loop;
+    const pro_env   *env;
+    LPFN_ACCEPTEX    accept_ex;
+    LPFN_CONNECTEX   connect_ex;
+    bool             skips;
+    bool             hurries;       /* pending calls get a moment */
+    bool             woken;         /* a wake packet was taken outside of turn */
+    bool             packets_first; /* in this turn, the ready list in the next: neither starves */
+    pri_step        *ready;
+    pri_step       **ready_end;
+    atomic_bool      waking;
+    char             addresses[2 * ACCEPT_ADDRESS];
+    OVERLAPPED_ENTRY entries[]; /* batch_max */
+} iocp;
+
+static iocp *iocp_of(const pro_loop *loop) { return pri_loop_engine_state(loop); }
+
+static step_words *words_of(pri_step *step) { return (step_words *)(void *)step->engine; }
+
+static handle_words *words_of_handle(pro_handle *handle)
+{
+    return (handle_words *)(void *)handle->pri_engine;
+}
+
+static bool *canceled_of(const pri_step *step)
+{
+    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT;
+    return &words_of_handle(step->handle)->canceled[writes];
+}
+
+/* ---- The ready list --------------------------------------------------------------------------- */
+
+/* The system is done with the step: this is what it said. */
+static void put_ready(iocp *io, pri_step *step, int error, int64_t bytes)
+{
+    step_words *words = words_of(step);
+    words->ready.next = NULL;
+    words->ready.bytes = bytes;
+    words->ready.error = error;
+    *io->ready_end = step;
+    io->ready_end = &words->ready.next;
+}
+
+static pri_step *take_ready(iocp *io)
+{
+    pri_step *step = io->ready;
+    io->ready = words_of(step)->ready.next;
+    if (!io->ready) io->ready_end = &io->ready;
+    return step;
+}
+
+/* ---- Packets ---------------------------------------------------------------------------------- */
+
+/* At most max packets; 0 on time-out; or a negated system number. */
+static int take_packets(iocp *io, OVERLAPPED_ENTRY *entries, int max, DWORD timeout_ms)
+{
+    ULONG count = 0;
+    pri_loop_count_system_call(io->loop);
+    if (GetQueuedCompletionStatusEx(io->port, entries, (ULONG)max, &count, timeout_ms, FALSE))
+        return (int)count;
+    DWORD error = GetLastError(); /* and count may be anything */
+    return error == WAIT_TIMEOUT ? 0 : -(int)error;
+}
+
+/* Whose packet this is; NULL: the wake's. */
+static pri_step *step_of(iocp *io, const OVERLAPPED_ENTRY *entry)
+{
+    if (entry->lpOverlapped) return pro_container_of(entry->lpOverlapped, pri_step, engine);
+    atomic_store(&io->waking, false);
+    io->woken = true;
+    return NULL;
+}
+
+/* The number behind a packet that does not stand for success, in Winsock's terms. */
+static int error_of(pri_step *step, const OVERLAPPED_ENTRY *entry)
+{
+    DWORD bytes, flags;
+    if (entry->lpOverlapped->Internal == 0) return 0;
+    if (WSAGetOverlappedResult((SOCKET)step->handle->pri_fd, entry->lpOverlapped, &bytes, FALSE,
+                               &flags))
+        return 0;
+    int error = WSAGetLastError();
+    return error ? error : ERROR_GEN_FAILURE;
+}
+
+/* ---- Starting --------------------------------------------------------------------------------- */
+
+/* 0, or the system's number. */
+static int attach(iocp *io, pro_handle *handle)
+{
+    handle_words *words = words_of_handle(handle);
+    if (words->attached) return 0;
+    words->accepting = NONE;
+    int fault = pri_os_fault(io->env, "CreateIoCompletionPort");
+    if (fault) return -fault;
+    HANDLE file = (HANDLE)handle->pri_fd;
+    pri_loop_count_system_call(io->loop);
+    if (!CreateIoCompletionPort(file, io->port, 0, 0)) return (int)GetLastError();
+    words->attached = true;
+    UCHAR modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+    if (io->skips) {
+        pri_loop_count_system_call(io->loop);
+        words->skips = SetFileCompletionNotificationModes(file, modes);
+    }
+    return 0;
+}
+
+/* The pieces of a transfer, as many as one call takes: what is left over is a short transfer. */
+static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
+{
+    const pro_vec   whole = {step->data, step->len};
+    const pri_side *side = step->data;
+    bool            vectors = step->flags & PRI_STEP_VECTORS;
+    const pro_vec  *vec = vectors ? &side->vecs[side->first] : &whole;
+    size_t          count = vectors ? side->count - side->first : 1;
+    ULONG           room = LEN_MAX;
+    DWORD           used = 0;
+    while (used < count && used < VECTORS_MAX && room > 0) {
+        WSABUF *piece = &pieces[used];
+        piece->buf = vec[used].base;
+        piece->len = vec[used].len < room ? (ULONG)vec[used].len : room;
+        room -= piece->len;
+        used++;
+    }
+    return used;
+}
+
+/* Each makes the call: 0 for a success at once with *bytes, WSA_IO_PENDING, or another number. */
+
+static int call_recv(iocp *io, pri_step *step, DWORD *bytes)
+{
+    WSABUF pieces[VECTORS_MAX];
+    DWORD  flags = 0;
+    int    fault = pri_os_fault(io->env, "recv");
+    if (fault) return -fault;
+    int result = WSARecv((SOCKET)step->handle->pri_fd, pieces, pieces_of(step, pieces), bytes,
+                         &flags, &words_of(step)->overlapped, NULL);
+    return result == 0 ? 0 : WSAGetLastError();
+}
+
+static int call_send(iocp *io, pri_step *step, DWORD *bytes)
+{
+    WSABUF pieces[VECTORS_MAX];
+    int    fault = pri_os_fault(io->env, "send");
+    if (fault) return -fault;
+    int result = WSASend((SOCKET)step->handle->pri_fd, pieces, pieces_of(step, pieces), bytes, 0,
+                         &words_of(step)->overlapped, NULL);
+    return result == 0 ? 0 : WSAGetLastError();
+}
+
+static int call_accept(iocp *io, pri_step *step, DWORD *bytes)
+{
+    pro_handle *listener = step->handle;
+    int         fault = pri_os_fault(io->env, "accept");
+    if (fault) return -fault;
+    pri_loop_count_system_call(io->loop);
+    intptr_t fd = pri_os_net.open(io->env, listener->pri_family, 0);
+    if (fd < 0) return (int)-fd;
+    words_of_handle(listener)->accepting = (SOCKET)fd;
+    BOOL done = io->accept_ex((SOCKET)listener->pri_fd, (SOCKET)fd, io->addresses, 0,
+                              ACCEPT_ADDRESS, ACCEPT_ADDRESS, bytes, &words_of(step)->overlapped);
+    return done ? 0 : WSAGetLastError();
+}
+
+/* ConnectEx wants a bound socket; to bind one that the caller bound is an error that says just that. */
+static int call_connect(iocp *io, pri_step *step, DWORD *bytes)
+{
+    SOCKET    s = (SOCKET)step->handle->pri_fd;
+    pri_side *side = step->data;
+    int       fault = pri_os_fault(io->env, "connect");
+    if (fault) return -fault;
+    int family = step->handle->pri_family; /* 0: it was made elsewhere */
+    if (family && family != side->address.family) return WSAEAFNOSUPPORT;
+    pro_address any = {.family = side->address.family};
+    int         len = (int)pri_os_address_out(&any, side->scratch);
+    pri_loop_count_system_call(io->loop);
+    if (bind(s, (struct sockaddr *)side->scratch, len) != 0) {
+        int error = WSAGetLastError();
+        if (error != WSAEINVAL) return error;
+    }
+    pri_os_address_out(&side->address, side->scratch);
+    BOOL done = io->connect_ex(s, (struct sockaddr *)side->scratch, len, NULL, 0, bytes,
+                               &words_of(step)->overlapped);
+    return done ? 0 : WSAGetLastError();
+}
+
+static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes) = {
+    [PRI_STEP_RECV] = call_recv,
+    [PRI_STEP_SEND] = call_send,
+    [PRI_STEP_ACCEPT] = call_accept,
+    [PRI_STEP_CONNECT] = call_connect,
+};
+
+/* Without the feature "pending": wait a moment for the step's packet.  Whatever comes meanwhile goes
+ * to the ready list. */
+static void hurry(iocp *io, const pri_step *step)
+{
+    OVERLAPPED_ENTRY entry;
+    while (take_packets(io, &entry, 1, MOMENT_MS) == 1) {
+        pri_step *done = step_of(io, &entry);
+        if (done) put_ready(io, done, error_of(done, &entry), entry.dwNumberOfBytesTransferred);
+        if (done == step) return;
+    }
+}
+
+static void call(iocp *io, pri_step *step)
+{
+    DWORD bytes = 0;
+    memset(step->engine, 0, sizeof step->engine);
+    int error = attach(io, step->handle);
+    if (!error) {
+        pri_loop_count_system_call(io->loop);
+        error = calls[step->kind](io, step, &bytes);
+        bool by_packet = error == 0 && !words_of_handle(step->handle)->skips;
+        if (error == WSA_IO_PENDING || by_packet) {
+            if (io->hurries) hurry(io, step);
+            return;
+        }
+    }
+    put_ready(io, step, error, error ? 0 : bytes);
+}
+
+static void iocp_start(pro_loop *loop, pri_step *step)
+{
+    *canceled_of(step) = false;
+    call(iocp_of(loop), step);
+}
+
+static void iocp_cancel(pro_loop *loop, pri_step *step)
+{
+    *canceled_of(step) = true;
+    pri_loop_count_system_call(loop);
+    /* If the system has nothing of it any more, its result is on the way to us. */
+    CancelIoEx((HANDLE)step->handle->pri_fd, &words_of(step)->overlapped);
+}
+
+static void iocp_detach(pro_loop *loop, pro_handle *handle)
+{
+    (void)loop; /* a socket leaves its port as it is closed */
+    memset(handle->pri_engine, 0, sizeof handle->pri_engine);
+}
+
+/* ---- Records ---------------------------------------------------------------------------------- */
+
+/* Make an accepted or connected socket a full one: until then shutdown and its addresses fail. */
+static int update(iocp *io, SOCKET s, int option, SOCKET listener)
+{
+    int len = option == SO_UPDATE_ACCEPT_CONTEXT ? sizeof listener : 0;
+    int fault = pri_os_fault(io->env, "setsockopt");
+    if (fault) return -fault;
+    pri_loop_count_system_call(io->loop);
+    int result = setsockopt(s, SOL_SOCKET, option, len ? (char *)&listener : NULL, len);
+    return result == 0 ? 0 : WSAGetLastError();
+}
+
+/* The socket of an accept that ended goes into the record, or away.  0, or the system's number. */
+static int accepted(iocp *io, pri_step *step, int error, pri_record *record)
+{
+    SOCKET      *accepting = &words_of_handle(step->handle)->accepting;
+    const SOCKET s = *accepting;
+    *accepting = NONE;
+    if (s == NONE) return error; /* there was no call */
+    if (!error) error = update(io, s, SO_UPDATE_ACCEPT_CONTEXT, (SOCKET)step->handle->pri_fd);
+    if (error) {
+        pri_os_net.close(io->env, (intptr_t)s, 0);
+        return error;
+    }
+    record->value = (int64_t)s;
+    if (step->flags & PRI_STEP_MULTI) {
+        record->flags = PRI_RECORD_MORE;
+        if (*canceled_of(step))
+            put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
+        else
+            call(io, step);
+    }
+    return 0;
+}
+
+static int ours(const pri_step *step, int error)
+{
+    if (*canceled_of(step)) return PRO_ECANCELED;
+    int  mine = pri_os_error(error);
+    bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN; /* before it was accepted */
+    return gone && step->kind == PRI_STEP_ACCEPT ? PRO_ECONNABORTED : mine;
+}
+
+/* The system is done with the step; what it said, by either door, becomes a record. */
+static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_record *record)
+{
+    *record = (pri_record){.step = step, .value = bytes};
+    if (step->kind == PRI_STEP_ACCEPT)
+        error = accepted(io, step, error, record);
+    else if (step->kind == PRI_STEP_CONNECT && !error)
+        error = update(io, (SOCKET)step->handle->pri_fd, SO_UPDATE_CONNECT_CONTEXT, NONE);
+    if (!error) return;
+    record->error = ours(step, error);
+    record->system = error;
+}
+
+/* ---- Turning ---------------------------------------------------------------------------------- */
+
+static DWORD timeout_of(const pro_loop *loop, uint64_t until_ns)
+{
+    if (until_ns == PRI_TURN_POLL) return 0;
+    if (until_ns == PRI_TURN_FOREVER) return INFINITE;
+    uint64_t until = pri_loop_system_time(loop, until_ns), now = pri_os_clock_ns(NULL);
+    if (until <= now) return 0;
+    uint64_t ms = (until - now - 1) / PRO_MSEC + 1;
+    return ms < INFINITE - 1 ? (DWORD)ms : INFINITE - 1;
+}
+
+static int turn_ready(iocp *io, pri_record *records, int max)
+{
+    int made = 0;
+    while (made < max && io->ready) {
+        pri_step *step = take_ready(io);
+        int       error = words_of(step)->ready.error;
+        record_of(io, step, error, words_of(step)->ready.bytes, &records[made++]);
+    }
+    return made;
+}
+
+static int turn_packets(iocp *io, DWORD timeout_ms, pri_record *records, int max)
+{
+    int made = 0, count = take_packets(io, io->entries, max, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        const OVERLAPPED_ENTRY *entry = &io->entries[i];
+        pri_step               *step = step_of(io, entry);
+        if (!step) continue;
+        int error = error_of(step, entry);
+        record_of(io, step, error, entry->dwNumberOfBytesTransferred, &records[made++]);
+    }
+    return count < 0 ? count : made;
+}
+
+static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
+{
+    iocp *io = iocp_of(loop);
+    int   fault = pri_os_fault(io->env, "GetQueuedCompletionStatusEx");
+    if (fault) return fault;
+
+    int made = 0;
+    if (io->ready || io->woken) until_ns = PRI_TURN_POLL;
+    io->packets_first = !io->packets_first;
+    if (!io->packets_first) made = turn_ready(io, records, max);
+    if (made < max) {
+        int count = turn_packets(io, timeout_of(loop, until_ns), records + made, max - made);
+        if (count < 0 && made == 0) return count; /* else it comes again */
+        if (count > 0) made += count;
+    }
+    if (io->packets_first) made += turn_ready(io, records + made, max - made);
+    io->woken = false;
+    return made;
+}
+
+static void iocp_wake(pro_loop *loop)
+{
+    iocp *io = iocp_of(loop);
+    if (atomic_exchange(&io->waking, true)) return;
+    /* It fails for want of memory in the system only, and a wake must not be lost. */
+    while (!PostQueuedCompletionStatus(io->port, 0, 0, NULL)) Sleep(1);
+}
+
+/* ---- Making and ending ------------------------------------------------------------------------ */
+
+static int extension(SOCKET s, GUID id, void *function, DWORD size)
+{
+    DWORD len;
+    int   result = WSAIoctl(s, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, function, size,
+                            &len, NULL, NULL);
+    return result == 0 ? 0 : -WSAGetLastError();
+}
+
+/* What a socket of this system offers; into io.  0, or a negated number. */
+static int look(iocp *io, const pri_engine_options *options, pri_why *why)
+{
+    intptr_t fd = pri_os_net.open(options->env, PRO_IPV4, 0);
+    if (fd < 0) return (int)fd;
+    SOCKET            s = (SOCKET)fd;
+    WSAPROTOCOL_INFOW info = {0};
+    int               len = sizeof info;
+    int error = extension(s, (GUID)WSAID_ACCEPTEX, &io->accept_ex, sizeof io->accept_ex);
+    if (!error) error = extension(s, (GUID)WSAID_CONNECTEX, &io->connect_ex, sizeof io->connect_ex);
+    if (error) pri_why_add(why, "iocp: no AcceptEx and ConnectEx (%d)", -error);
+
+    bool skips = !pri_masked(options->mask, "skip_on_success");
+    /* With a layered provider, whose sockets are no files, a success may post a packet all the same. */
+    if (getsockopt(s, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &len) != 0 ||
+        !(info.dwServiceFlags1 & XP1_IFS_HANDLES)) {
+        pri_why_add(why,
+                    "iocp: skip_on_success: sockets are no files here, for a layered provider");
+        skips = false;
+    }
+    io->skips = skips;
+    io->hurries = pri_masked(options->mask, "pending");
+    pri_os_net.close(options->env, fd, 0);
+    return error;
+}
+
+static int iocp_probe(const pri_engine_options *options, pri_why *why)
+{
+    iocp seen;
+    memset(&seen, 0, sizeof seen);
+    int error = look(&seen, options, why);
+    if (!error) pri_why_line(why, "iocp: native%s", seen.skips ? ", with skip_on_success" : "");
+    if (!error) pri_why_add(why, "%s", why->line);
+    return error;
+}
+
+static int iocp_init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
+{
+    size_t size = sizeof(iocp) + options->batch_max * sizeof(OVERLAPPED_ENTRY);
+    iocp  *io = pri_env_realloc(options->env, NULL, size);
+    if (!io) return -ERROR_NOT_ENOUGH_MEMORY;
+    memset(io, 0, sizeof *io);
+    io->loop = loop;
+    io->env = options->env;
+    io->ready_end = &io->ready;
+    pri_why again = *why; /* the probe has said it */
+    int     error = look(io, options, &again);
+    if (!error) error = pri_os_fault(io->env, "CreateIoCompletionPort");
+    if (!error) {
+        io->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+        if (!io->port) error = -(int)GetLastError();
+    }
+    if (error) {
+        pri_env_realloc(options->env, io, 0);
+        return error;
+    }
+    pri_loop_set_engine_state(loop, io);
+    return 0;
+}
+
+static void iocp_fini(pro_loop *loop)
+{
+    iocp *io = iocp_of(loop);
+    CloseHandle(io->port);
+    pri_env_realloc(io->env, io, 0);
+}
+
+/* Any thread may wait on a port, and calls outlive the thread that made them on a socket with one. */
+static int iocp_bind(pro_loop *loop)
+{
+    (void)loop;
+    return 0;
+}
+
+const pri_engine pri_engine_iocp = {
+    .id = PRO_ENGINE_IOCP,
+    .name = "iocp",
+    .net = &pri_os_net,
+    .nonblocking = 0,
+    .features = "skip_on_success,pending",
+    .probe = iocp_probe,
+    .init = iocp_init,
+    .fini = iocp_fini,
+    .bind = iocp_bind,
+    .start = iocp_start,
+    .cancel = iocp_cancel,
+    .detach = iocp_detach,
+    .turn = iocp_turn,
+    .wake = iocp_wake,
+};

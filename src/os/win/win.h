@@ -1,0 +1,14 @@
+/* What the files of this directory and the engine on completion ports share. */
+#ifndef PRI_OS_WIN_H
+#define PRI_OS_WIN_H
+
+#include <winsock2.h> /* before windows.h, which would bring its predecessor */
+#include <ws2tcpip.h>
+
+#include <windows.h>
+
+/* Winsock is ready for this process: begun once, by whoever is first, and never ended.  0, or a
+ * negated error number. */
+int pri_win_sockets(void);
+
+#endif
