@@ -70,6 +70,22 @@ foreach(source IN LISTS sources)
     target_include_directories(unit-${name} PRIVATE src)
 endforeach()
 
+# ---- models: protocols on paper, checked by spin -------------------------------------------------
+
+pro_step(models COMMAND sh ${PROJECT_SOURCE_DIR}/test/model/run.sh CONFIGS release)
+
+# ---- the simulator: scenarios, seed after seed; pro-echo itself is one of them -------------------
+
+file(GLOB sources CONFIGURE_DEPENDS test/sim/*.c)
+file(GLOB echo_sources CONFIGURE_DEPENDS apps/pro-echo/*.c)
+if(sources AND NOT WIN32)
+    add_library(sim_echo OBJECT ${echo_sources})
+    target_compile_definitions(sim_echo PRIVATE _GNU_SOURCE= main=pro_echo_main)
+    target_compile_options(sim_echo PRIVATE -Wno-missing-prototypes)
+    target_link_libraries(sim_echo PRIVATE proactor)
+    pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> CONFIGS release asan clang TIMEOUT 600)
+endif()
+
 # ---- scripts that drive the programs; their argument is the build directory --------------------
 
 file(GLOB sources CONFIGURE_DEPENDS test/apps/*.py test/apps/*.sh)
@@ -83,6 +99,18 @@ foreach(source IN LISTS sources)
     endif()
     pro_step(app-${name} COMMAND ${interpreter} ${source} ${PROJECT_BINARY_DIR} ENGINES uring epoll)
 endforeach()
+
+# ---- programs that are wrong on purpose: test/misuse/misuse.h ----------------------------------
+
+if(NOT WIN32)
+    file(GLOB sources CONFIGURE_DEPENDS test/misuse/*.c)
+    foreach(source IN LISTS sources)
+        cmake_path(GET source STEM name)
+        pro_program(misuse-${name} DIR test/misuse OUTPUT ${name} SOURCES ${source})
+    endforeach()
+    pro_step(misuse COMMAND python3 ${PROJECT_SOURCE_DIR}/test/misuse/run.py ${PROJECT_BINARY_DIR}
+        ENGINES ${engines} CONFIGS release debug asan)
+endif()
 
 pro_step(app-windows_clients COMMAND python3 ${PROJECT_SOURCE_DIR}/test/apps/windows_clients.py
     ${PROJECT_BINARY_DIR} CONFIGS windows)
