@@ -119,8 +119,8 @@ void pro_scope_close(pro_scope *scope)
     for (pro_scope *s = scope; s; s = next_in_tree(scope, s)) {
         if (s->pri_state >= CLOSING) continue;
         s->pri_state = CLOSING;
+        tell(s, TELL_CHECK); /* before the other bit goes: a scope that has none is in no list */
         s->pri_tell &= (uint8_t)~TELL_STOP;
-        tell(s, TELL_CHECK);
         if (pri_wheel_holds(&s->pri_drain)) pri_wheel_remove(&s->pri_drain);
         for (pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next)
             pri_op_cancel(pro_container_of(l, pro_op, pri_scope), PRO_ECANCELED);

@@ -659,6 +659,49 @@ UNIT(on_drained_comes_only_after_it_was_asked_for)
     tear_down();
 }
 
+static pro_scope *closes_this;
+
+static void close_other(pro_scope *scope)
+{
+    tell_stop(scope);
+    pro_scope_close(closes_this);
+}
+
+UNIT(a_drain_and_then_a_close_before_anything_was_told)
+{
+    set_up();
+    memset(told, 0, sizeof told);
+    pro_scope a = {.user = "a"}, b = {.user = "b"}, c = {.user = "c"};
+    pro_scope_init(&a, f.loop, NULL, tell);
+    pro_scope_init(&b, f.loop, &a, tell);
+    pro_scope_init(&c, f.loop, &a, tell);
+    pro_scope_on_stop(&b, tell_stop);
+    pro_scope_drain(&a, PRO_NEVER);
+    pro_scope_close(&b);
+    pro_scope_close(&a);
+    pro_loop_run(f.loop);
+    CHECK(strcmp(told, "bca") == 0);
+    tear_down();
+}
+
+UNIT(on_stop_may_close_a_scope_that_is_to_be_told_next)
+{
+    set_up();
+    memset(told, 0, sizeof told);
+    pro_scope a = {.user = "a"}, b = {.user = "b"}, c = {.user = "c"};
+    pro_scope_init(&a, f.loop, NULL, tell);
+    pro_scope_init(&b, f.loop, &a, tell);
+    pro_scope_init(&c, f.loop, &a, tell);
+    pro_scope_on_stop(&a, close_other);
+    pro_scope_on_stop(&b, tell_stop);
+    pro_scope_on_stop(&c, tell_stop);
+    closes_this = &b;
+    pro_scope_drain(&a, PRO_NEVER);
+    pro_loop_run(f.loop);
+    CHECK(strcmp(told, "AbCca") == 0 || strcmp(told, "ACbca") == 0);
+    tear_down();
+}
+
 /* ---- A million timers ----------------------------------------------------------------------- */
 
 static int million_runs;
