@@ -4,7 +4,7 @@
 # pro_step(NAME COMMAND word... [CONFIGS config...] [ENGINES engine...] [TIMEOUT seconds])
 #
 #   COMMAND  prints the protocol of tests (scripts/run-tests.py); generator expressions are fine.
-#   CONFIGS  where it runs: release asan tsan valgrind clang windows.  Default: release asan.
+#   CONFIGS  where it runs: release debug asan tsan valgrind clang windows.  Default: release asan.
 #   ENGINES  one step per engine, NAME-<engine>, with PROACTOR_ENGINE=<engine> in its environment;
 #            the word {engine} in COMMAND becomes the name.
 #   TIMEOUT  of the whole step.  Default: 300.

@@ -19,7 +19,7 @@ endif()
 file(GLOB sources CONFIGURE_DEPENDS test/conform/*.c)
 if(sources)
     pro_test(conform SOURCES ${sources} LINK ${test_libs} ARGS --engine={engine}
-        ENGINES ${engines} CONFIGS release asan tsan clang windows)
+        ENGINES ${engines} sim CONFIGS release asan tsan clang windows)
     # Under memcheck those sentences where trouble gathers; not on uring, since it does not see what
     # a ring writes.
     foreach(word cancel clos drain scope)
@@ -53,14 +53,12 @@ endif()
 if(TARGET proactor_scripted)
     list(APPEND test_libs proactor_scripted)
 endif()
-if(NOT WIN32)
-    # Not under valgrind: it holds its one lock while a thread waits in a ring.
-    pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan
-        ENGINES ${engines})
-endif()
+# Not under valgrind: it holds its one lock while a thread waits in a ring.
+pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan windows
+    ENGINES ${engines})
 file(GLOB sources CONFIGURE_DEPENDS test/unit/*.c)
-if(WIN32)
-    list(FILTER sources EXCLUDE REGEX "/shard\\.c$") # not there yet
+if(NOT WIN32)
+    list(FILTER sources EXCLUDE REGEX "_win\\.c$")
 endif()
 foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)
@@ -107,6 +105,7 @@ if(NOT WIN32)
     foreach(source IN LISTS sources)
         cmake_path(GET source STEM name)
         pro_program(misuse-${name} DIR test/misuse OUTPUT ${name} SOURCES ${source})
+        target_include_directories(misuse-${name} PRIVATE src)
     endforeach()
     pro_step(misuse COMMAND python3 ${PROJECT_SOURCE_DIR}/test/misuse/run.py ${PROJECT_BINARY_DIR}
         ENGINES ${engines} CONFIGS release debug asan)
@@ -114,5 +113,12 @@ endif()
 
 pro_step(app-windows_clients COMMAND python3 ${PROJECT_SOURCE_DIR}/test/apps/windows_clients.py
     ${PROJECT_BINARY_DIR} CONFIGS windows)
+
+# ---- packages: what is installed, and who can use it -------------------------------------------
+
+foreach(name install ffi deb guide)
+    pro_step(package-${name} CONFIGS release COMMAND
+        python3 ${PROJECT_SOURCE_DIR}/test/package/${name}.py ${PROJECT_BINARY_DIR})
+endforeach()
 
 pro_write_steps()

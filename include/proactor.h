@@ -12,6 +12,8 @@
 #include <proactor/runtime.h>
 #include <proactor/scope.h>
 #include <proactor/signal.h>
+#include <proactor/sim.h>
+#include <proactor/test.h>
 #include <proactor/timer.h>
 
 #endif

@@ -44,6 +44,7 @@ VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--fair-sched=yes", "--leak
 # Stage: the configuration it builds, and what its commands run under.
 STAGES = {
     "release": ("release", []),
+    "debug": ("debug", []),
     "asan": ("asan", SETARCH),
     "tsan": ("tsan", SETARCH),
     "valgrind": ("release", VALGRIND),

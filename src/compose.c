@@ -7,10 +7,12 @@
 
 #include "core/loop.h"
 #include "engine/engines.h"
+#include "engine/sim/sim.h"
 
-/* In the order of preference for AUTO. */
-static const pri_engine *const engines[] = {PRI_ENGINES};
-enum { ENGINES = sizeof engines / sizeof engines[0] };
+/* In the order of preference for AUTO, which never takes the last one: a simulated world is asked for
+ * by name. */
+static const pri_engine *const engines[] = {PRI_ENGINES, &pri_engine_sim};
+enum { ENGINES = sizeof engines / sizeof engines[0], REAL = ENGINES - 1 };
 
 static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536;
 
@@ -77,7 +79,7 @@ static int choose(pro_loop **loop, pro_engine wanted, const pri_engine_options *
     /* Each refusal goes into the text; the first, of the engine preferred, also into the line. */
     char preferred[sizeof why->line] = "";
     int  error = PRO_ENOTSUP;
-    for (int i = 0; i < ENGINES; i++) {
+    for (int i = 0; i < REAL; i++) {
         error = try_engine(loop, engines[i], options, why);
         if (!error) break;
         pri_why_add(why, "%s refused: %s", engines[i]->name, pro_error_text(error));
@@ -123,6 +125,7 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
         .queue_len = options.queue_len ? options.queue_len : queue_len_default,
         .batch_max = options.batch_max ? options.batch_max : 32,
         .mask = mask,
+        .precise = options.precise_timers != 0,
         .env = &env,
     };
     return choose(loop, options.engine, &mine, &why);

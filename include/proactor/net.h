@@ -75,7 +75,7 @@ struct pro_handle {
     uint8_t    pri_state;
     uint8_t    pri_flags;
     uint8_t    pri_kind;
-    uint8_t    pri_family;
+    uint8_t    pri_family; /* pro_family; none for what was adopted and is neither */
 };
 
 typedef struct pro_socket {
@@ -170,9 +170,12 @@ PRO_API void pro_sendv_all(pro_op *op, pro_socket *s, const pro_vec *vecs, size_
  * later complete PRO_EPIPE.  Again: PRO_OK. */
 PRO_API void pro_shutdown(pro_op *op, pro_socket *s, pro_handler *done);
 
-/* Close.  Cancels what is in flight on the socket; each of those completes first (PRO_ECANCELED,
+/* After a connect was canceled or timed out, close: the system may still be connecting.
+ *
+ * Close.  Cancels what is in flight on the socket; each of those completes first (PRO_ECANCELED,
  * with its bytes so far, or its result), then this, with PRO_OK.  A second close completes after the
- * first.  The socket is the caller's again when the first close's handler begins.  A deadline and
+ * first.  The socket is the caller's again when the first close's handler begins; using it as it is
+ * gives PRO_ECLOSED as long as its scope lives.  A deadline and
  * cancel have no effect: it always completes soon. */
 PRO_API void pro_close(pro_op *op, pro_socket *s, pro_handler *done);
 

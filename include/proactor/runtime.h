@@ -57,8 +57,9 @@ PRO_API int pro_runtime_new(pro_runtime **runtime, const pro_runtime_options *op
  * has ended again; free it with join).  Once. */
 PRO_API int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *set_up, void *arg);
 
-/* Begin the end: every shard drains its root scope, until drain_ns from now at the latest
- * (PRO_NEVER: no limit).  Any thread, once started; again does nothing. */
+/* Begin the end: every shard drains its root scope, until drain_ns from now at the latest; 0 is at
+ * once, UINT64_MAX without a limit.  Any thread, also in a set_up; again does nothing.  A shard's loop
+ * cannot be ended in another way: pro_loop_stop is without effect on it. */
 PRO_API void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns);
 
 /* Wait until all shards have ended, then free the runtime and its loops.  The thread that made it.
@@ -66,6 +67,7 @@ PRO_API void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns);
  * Returns PRO_OK, or the first error of a set_up, a loop, or a shard whose loop could not be freed. */
 PRO_API int pro_runtime_join(pro_runtime *runtime);
 
+/* How many; the loop of one, NULL before it is set up (or if that failed).  Any thread. */
 PRO_API unsigned  pro_runtime_shards(const pro_runtime *runtime);
 PRO_API pro_loop *pro_runtime_loop(const pro_runtime *runtime, unsigned shard);
 
@@ -101,7 +103,7 @@ struct pro_call {
 /* Run fn(call, there) on loop there, then done(&call->op) on loop here, which is the calling thread's.
  * Calls from one loop to another run there in order, and so do their completions here.  The call keeps
  * here running until it has completed.  there may be here: still never inside.  It cannot be canceled and belongs to
- * no scope.  Error: PRO_ECANCELED, if there was freed before fn ran. */
+ * no scope.  Error: PRO_ECANCELED, if there is NULL, or was freed before fn ran. */
 PRO_API void pro_call_on(pro_call *call, pro_loop *here, pro_loop *there, pro_call_fn *fn,
                          pro_handler *done);
 PRO_API void pro_call_on_at(const char *site, pro_call *call, pro_loop *here, pro_loop *there,
@@ -109,7 +111,8 @@ PRO_API void pro_call_on_at(const char *site, pro_call *call, pro_loop *here, pr
 
 /* The same on every shard of here's runtime, this one included.  calls has room for as many calls as
  * shards; done runs once, when the last of them has answered, with calls[0].op: value is the sum of
- * all values, error the first error. */
+ * all values, error the first error (PRO_ECANCELED for a shard that is not set up, or if here is no
+ * shard's loop). */
 PRO_API void pro_broadcast(pro_call *calls, pro_loop *here, pro_call_fn *fn, void *arg,
                            pro_handler *done);
 PRO_API void pro_broadcast_at(const char *site, pro_call *calls, pro_loop *here, pro_call_fn *fn,

@@ -39,6 +39,7 @@ struct pro_scope {
     pro_scope_fn *pri_on_drained;
     uint32_t      pri_live; /* operations until their handlers returned, handles, children, holds */
     uint32_t      pri_idle; /* how many of pri_live are open handles */
+    uint32_t      pri_holds; /* how many are holds */
     uint8_t       pri_state;
     uint8_t       pri_tell;
 };

@@ -114,11 +114,12 @@ void pri_handle_nothing(pro_op *op, pri_direction direction)
 
 /* ---- Records -------------------------------------------------------------------------------- */
 
-/* A connection attempt is over: what waited for it runs, or fails with it. */
+/* A connection attempt is over: what waited for it runs, or fails with it.  One that found the socket
+ * connected does no harm to the others; a receive that was with the kernel before stays there. */
 static void connect_over(pro_handle *handle, int error)
 {
     bool is_last = connected(handle);
-    if (!error) {
+    if (!error || error == PRO_EISCONN) {
         if (is_last) pri_handle_start(handle, PRI_READ);
         return;
     }
@@ -130,7 +131,12 @@ static void connect_over(pro_handle *handle, int error)
         pri_op_finish(op, error, 0);
     }
     queue = &handle->pri_queue[PRI_READ];
-    while (!pri_list_empty(queue)) pri_op_finish(op_of_queue(pri_list_pop(queue)), error, 0);
+    for (pri_link *link = queue->next, *next; link != queue; link = next) {
+        next = link->next;
+        if (pri_op_state_of(op_of_queue(link)) == PRI_STARTED) continue;
+        pri_list_unlink(link);
+        pri_op_finish(op_of_queue(link), error, 0);
+    }
 }
 
 /* The connection takes no more bytes of ours; what the system says to a later send differs. */
@@ -216,6 +222,7 @@ static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
 {
     loop->accepted.op = op;
     loop->accepted.fd = (intptr_t)record->value;
+    loop->accepted.family = op->pri_kernel_step.handle->pri_family;
     if (record->flags & PRI_RECORD_MORE)
         pri_op_complete_more(op, 0);
     else

@@ -133,6 +133,10 @@ free_loop:
 /* Nothing refers to it any more. */
 static void end_memory(pro_loop *loop)
 {
+    if (loop->root.pri_live > 0)
+        pri_abort("a leftover post brought a loop to life that is being freed");
+    /* Whoever posted last may not have come out of pro_post yet: a few instructions. */
+    while (atomic_load(&loop->posting) > 0) {}
     if (loop->signals_end) loop->signals_end(loop, true);
     loop->engine->fini(loop);
     pri_sides_free(loop);
@@ -145,7 +149,7 @@ int pro_loop_free(pro_loop *loop)
 {
     if (!loop) return PRO_OK;
     if (loop->running) pri_abort("a loop is freed inside its own handler");
-    if (loop->root.pri_live > 0) return PRO_EBUSY;
+    if (loop->root.pri_live > 0 || loop->holds > 0) return PRO_EBUSY;
 
     /* What the handlers of leftover posts initiate is refused, and completes here too. */
     pro_scope_close(&loop->root);
@@ -180,6 +184,7 @@ void pri_loop_abandon(pro_loop *loop)
         atomic_store(&loop->posts, op->pri_queue.next);
         pri_op_abandon(op);
     }
+    loop->root.pri_live = 0; /* all of it is gone */
     end_memory(loop);
 }
 
@@ -256,14 +261,14 @@ static int enter(pro_loop *loop)
         pri_abort("a loop is run on another thread than the one it is bound to");
     }
     loop->running = true;
-    pri_op_set_current_loop(loop);
+    loop->outer = pri_op_set_current_loop(loop);
     return PRO_OK;
 }
 
 static void leave(pro_loop *loop)
 {
     loop->running = false;
-    pri_op_set_current_loop(NULL);
+    pri_op_set_current_loop(loop->outer);
 }
 
 int64_t pro_loop_run(pro_loop *loop)
@@ -289,6 +294,7 @@ static int64_t run_one(pro_loop *loop, bool may_wait)
     if (result < 0) return result;
     if (!atomic_exchange(&loop->stopping, false) && (is_work_left(loop) || !may_wait))
         result = turn(loop, may_wait);
+    atomic_store(&loop->stopping, false);
     leave(loop);
     return result;
 }
@@ -299,8 +305,17 @@ int64_t pro_loop_poll(pro_loop *loop) { return run_one(loop, false); }
 
 void pro_loop_stop(pro_loop *loop)
 {
+    atomic_fetch_add(&loop->posting, 1);
     atomic_store(&loop->stopping, true);
-    if (atomic_exchange(&loop->asleep, false)) loop->engine->wake(loop);
+    pri_loop_wake(loop);
+    atomic_fetch_sub(&loop->posting, 1);
+}
+
+void pri_loop_wake(pro_loop *loop)
+{
+    if (!atomic_exchange(&loop->asleep, false)) return;
+    atomic_fetch_add_explicit(&loop->wakes, 1, memory_order_relaxed);
+    loop->engine->wake(loop);
 }
 
 void pro_loop_hold(pro_loop *loop) { loop->holds++; }
@@ -348,6 +363,7 @@ void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats)
     *stats = loop->stats;
     stats->completed = loop->completed;
     stats->initiated = loop->completed + loop->live_ops;
+    stats->wakes = atomic_load_explicit(&loop->wakes, memory_order_relaxed);
     stats->live_ops = loop->live_ops;
     stats->live_handles = loop->live_handles;
 }

@@ -27,6 +27,7 @@ struct pro_loop {
     struct {
         const pro_op *op; /* whose handler may take fd */
         intptr_t      fd; /* -1: nothing, or taken */
+        uint8_t       family;
     } accepted;
     pri_side   *sides; /* free side objects */
     pri_record *records;
@@ -34,6 +35,7 @@ struct pro_loop {
     bool        running;
     bool        bound;
     uintptr_t   thread; /* the creator's, then the bound one */
+    pro_loop   *outer;  /* in whose handler this one is run, or NULL */
 
     pro_loop_stats           stats;
     pri_wheel                timers; /* operations: deadlines and timers */
@@ -52,6 +54,8 @@ struct pro_loop {
     _Alignas(64) _Atomic(pri_link *) posts; /* newest first, through pri_queue.next */
     atomic_bool asleep;                     /* the loop is, or is about to be, waiting */
     atomic_bool stopping;
+    atomic_uint posting; /* threads inside pro_post or pro_loop_stop: the loop must outlive them */
+    atomic_ullong wakes;
 };
 
 /* loop.c: PRO_OK and a loop, or one of our errors and nothing. */
@@ -61,6 +65,9 @@ int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_
 /* Free a loop whose program is gone (a simulated crash): nothing completes, no handler runs.  The
  * memory of operations, handles and scopes must still be there; it is the caller's then. */
 void pri_loop_abandon(pro_loop *loop);
+
+/* What was posted or wished just now: a loop that sleeps, or is about to, will see it. */
+void pri_loop_wake(pro_loop *loop);
 
 /* Misuse, or a bug of ours: one line on standard error, then abort.  In every build. */
 #if defined(__GNUC__)

@@ -96,7 +96,9 @@ static inline void run_handler(pro_loop *loop, pro_op *op)
 {
     loop->correlation = op->pri_correlation; /* until the next handler, or the end of the turn */
     loop->stats.handlers++;
+    PRI_CHECKED(runs, op);
     op->pri_done(op);
+    PRI_CHECKED(ran, loop);
 }
 
 static void count_error(pro_loop *loop, int error)
@@ -108,6 +110,7 @@ static void count_error(pro_loop *loop, int error)
 /* The caller's again: unlink it everywhere, then call out, then let the scope go. */
 static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_handle *handle)
 {
+    PRI_CHECKED(delivered, op);
     pri_list_unlink(&op->pri_scope);
     set_state(op, PRI_IDLE);
     op->flags = 0;
@@ -116,6 +119,7 @@ static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_han
     loop->completed++;
     if (handle) pri_handle_uncount(handle);
     run_handler(loop, op);
+    PRI_CHECKED(left, scope);
     pri_scope_uncount(scope);
 }
 
@@ -140,6 +144,7 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
     pri_step   *step = record->step;
     pro_op     *op = pro_container_of(step, pro_op, pri_kernel_step);
     pri_op_kind kind = pri_op_kind_of(op);
+    PRI_CHECKED(recorded, op);
     if (step->op_state != PRI_STARTED) {
         pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
                   loop->engine->name, pro_op_name(op), pro_op_site(op));
@@ -219,6 +224,7 @@ bool pri_op_before(const pri_link *a, const pri_link *b)
 
 void pri_op_abandon(pro_op *op)
 {
+    PRI_CHECKED(abandoned, op);
     settle(op, PRO_ECANCELED, 0);
     set_state(op, PRI_IDLE);
     op->deadline_ns = PRO_NEVER;
@@ -246,11 +252,14 @@ void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done
     op->pri_correlation = current_loop ? current_loop->correlation : 0;
     set_state(op, PRI_POSTED);
 
+    /* Once it is pushed the loop may run it, and its handler free the loop: it waits for us to leave. */
+    atomic_fetch_add(&loop->posting, 1);
     pri_link *newest = atomic_load_explicit(&loop->posts, memory_order_relaxed);
     do op->pri_queue.next = newest;
     while (!atomic_compare_exchange_weak_explicit(&loop->posts, &newest, &op->pri_queue,
                                                   memory_order_seq_cst, memory_order_relaxed));
-    if (atomic_exchange(&loop->asleep, false)) loop->engine->wake(loop);
+    pri_loop_wake(loop);
+    atomic_fetch_sub(&loop->posting, 1);
 }
 
 void(pro_post)(pro_op *op, pro_loop *loop, pro_handler *done) { pro_post_at("?", op, loop, done); }
@@ -280,11 +289,22 @@ void pri_op_run_posts(pro_loop *loop, int error)
     }
 }
 
-void pri_op_set_current_loop(pro_loop *loop) { current_loop = loop; }
+pro_loop *pri_op_set_current_loop(pro_loop *loop)
+{
+    pro_loop *before = current_loop;
+    current_loop = loop;
+    PRI_CHECKED(entered, loop);
+    return before;
+}
 
 /* ---- What users ask ------------------------------------------------------------------------- */
 
-void pro_cancel(pro_op *op) { pri_op_cancel(op, PRO_ECANCELED); }
+void pro_cancel(pro_op *op)
+{
+    PRI_CHECKED_CALLER();
+    PRI_CHECKED(canceled, op);
+    pri_op_cancel(op, PRO_ECANCELED);
+}
 
 int pro_op_in_flight(const pro_op *op) { return op->pri_kernel_step.op_state != PRI_IDLE; }
 

@@ -12,6 +12,7 @@
 #ifndef PRI_OP_H
 #define PRI_OP_H
 
+#include "core/checked.h"
 #include "core/loop.h"
 
 typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
@@ -74,6 +75,7 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_loop *loop, pro_handle *
                                         pri_op_kind kind, const char *site, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
+    PRI_CHECKED(may_begin, op, loop, handle, site, kind);
     if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(op, site, kind);
     step->kind = PRI_STEP_NONE;
     step->flags = 0;
@@ -93,6 +95,7 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_loop *loop, pro_handle *
 
     pro_scope *scope = op->scope;
     if (!scope) scope = handle ? handle->pri_scope : &loop->root;
+    PRI_CHECKED(begun, op, scope);
     pri_list_append(&scope->pri_ops, &op->pri_scope);
     pri_scope_count(scope);
     loop->live_ops++;
@@ -160,8 +163,9 @@ void pri_op_cancel(pro_op *op, int cause);
 /* Its loop goes without completing it: the caller's again, and not in flight. */
 void pri_op_abandon(pro_op *op);
 
-/* Whose handlers run on this thread from now on, for the correlation of posts; NULL: none. */
-void pri_op_set_current_loop(pro_loop *loop);
+/* Whose handlers run on this thread from now on, for the correlation of posts; NULL: none.  Returns
+ * whose they were. */
+pro_loop *pri_op_set_current_loop(pro_loop *loop);
 
 /* The order of initiation on the wheel. */
 bool pri_op_before(const pri_link *a, const pri_link *b);

@@ -87,11 +87,16 @@ void pri_scope_check(pro_scope *scope)
         tell(scope, TELL_CHECK);
 }
 
-void pro_scope_hold(pro_scope *scope) { pri_scope_count(scope); }
+void pro_scope_hold(pro_scope *scope)
+{
+    scope->pri_holds++;
+    pri_scope_count(scope);
+}
 
 void pro_scope_release(pro_scope *scope)
 {
-    if (scope->pri_live == scope->pri_idle) pri_abort("a scope is released more often than held");
+    if (scope->pri_holds == 0) pri_abort("a scope is released more often than held");
+    scope->pri_holds--;
     pri_scope_uncount(scope);
 }
 
@@ -145,8 +150,11 @@ static void finish(pro_scope *scope)
     pro_scope *parent = scope->pri_parent;
     if (pri_wheel_holds(&scope->pri_drain)) pri_wheel_remove(&scope->pri_drain);
     pri_list_remove(&scope->pri_sibling);
-    scope->pri_state = ENDED;
-    if (scope->pri_on_drained) scope->pri_on_drained(scope);
+    scope->pri_state = parent ? ENDED : CLOSING; /* the root lives on, and refuses */
+    if (scope->pri_on_drained) {
+        scope->pri_loop->stats.handlers++;
+        scope->pri_on_drained(scope);
+    }
     if (parent) pri_scope_uncount(parent); /* held until on_drained returned */
 }
 

@@ -123,8 +123,10 @@ size_t pro_loop_dump(pro_loop *loop, void (*fn)(void *arg, const char *line), vo
     int                      depth = 0;
     for (pro_scope *s = &loop->root; s;) {
         char text[256];
-        if (s != &loop->root) {
-            snprintf(text, sizeof text, "scope %s, %u alive", states[s->pri_state], s->pri_live);
+        bool is_root = s == &loop->root;
+        if (!is_root || s->pri_holds > 0 || loop->holds > 0) {
+            snprintf(text, sizeof text, "%s %s, %u alive, %u holds", is_root ? "loop" : "scope",
+                     states[s->pri_state], s->pri_live, s->pri_holds + (is_root ? loop->holds : 0));
             dump_line(&d, depth, text);
         }
         for (const pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next)

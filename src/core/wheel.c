@@ -121,17 +121,18 @@ static void sort(const pri_wheel *wheel, pri_link *head)
     }
 }
 
-/* Take from a slot what is due; the rest stays and its bound becomes exact again. */
-static void take_due(pri_wheel *wheel, int slot, uint64_t now_ns, pri_link *due)
+/* Take from a slot what is due: all of it if its tick is over (then the cursor leaves it); else the
+ * rest stays and its bound becomes exact again. */
+static void take_due(pri_wheel *wheel, int slot, bool is_over, uint64_t now_ns, pri_link *due)
 {
     pri_link *head = &wheel->slots[0][slot];
-    if (wheel->earliest[0][slot] > now_ns) return;
+    if (!is_over && wheel->earliest[0][slot] > now_ns) return;
     uint64_t earliest = UINT64_MAX;
     pri_link taken;
     pri_list_init(&taken);
     for (pri_link *l = head->next, *next; l != head; l = next) {
         next = l->next;
-        if (deadline_of(l) <= now_ns) {
+        if (is_over || deadline_of(l) <= now_ns) {
             pri_list_remove(l);
             pri_list_append(&taken, l);
         } else if (deadline_of(l) < earliest) {
@@ -154,7 +155,7 @@ void pri_wheel_expire(pri_wheel *wheel, uint64_t now_ns, pri_link *due)
         if (start > now) break;
         if (start > wheel->cursor) wheel->cursor = start;
         if (level == 0) {
-            take_due(wheel, slot, now_ns, due);
+            take_due(wheel, slot, start < now, now_ns, due);
             if (start == now) break; /* what is left in it is due later within this tick */
         } else {
             pri_link entries;

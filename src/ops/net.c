@@ -17,6 +17,7 @@ static void must_be_made(const pro_handle *handle, const char *site)
 
 void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope)
 {
+    PRI_CHECKED_CALLER();
     pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, -1);
 }
 
@@ -34,6 +35,7 @@ static int open_descriptor(pro_loop *loop, pro_family family, intptr_t *fd)
 
 int pro_socket_open(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_family family)
 {
+    PRI_CHECKED_CALLER();
     intptr_t fd;
     if (is_closing(loop, scope)) return PRO_ECANCELED;
     int error = open_descriptor(loop, family, &fd);
@@ -155,6 +157,7 @@ static inline void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_
     step->kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
     step->data = buf;
     step->len = len;
+    if (len > 0) PRI_CHECKED(buffers, op);
     if (len > 0)
         pri_handle_queue(op, direction);
     else
@@ -195,6 +198,7 @@ static void transfer_vectors(const char *site, pro_op *op, pro_socket *s, pri_op
     step->flags |= PRI_STEP_VECTORS | PRI_STEP_SIDE;
     step->data = side;
     step->len = total;
+    if (total > 0) PRI_CHECKED(buffers, op);
     if (total > 0)
         pri_handle_queue(op, direction);
     else
@@ -315,6 +319,7 @@ int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_addr
 {
     static const pro_listen_options defaults = {0};
     intptr_t                        fd;
+    PRI_CHECKED_CALLER();
     if (is_closing(loop, scope)) return PRO_ECANCELED;
     if (address->family != PRO_IPV4 && address->family != PRO_IPV6) return PRO_EAFNOSUPPORT;
     int error = open_descriptor(loop, (pro_family)address->family, &fd);
@@ -336,16 +341,21 @@ static int adopt(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_s
     int error = net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
     if (error) return pri_os_error(error);
     pri_handle_init(handle, kind, loop, scope, descriptor);
+    pro_address local; /* a family of ours, or none: a Unix socket */
+    if (net_of(loop)->local(&loop->env, descriptor, &local) == 0)
+        handle->pri_family = (uint8_t)local.family;
     return PRO_OK;
 }
 
 int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
 {
+    PRI_CHECKED_CALLER();
     return adopt(&s->handle, PRI_SOCKET, loop, scope, descriptor);
 }
 
 int pro_listener_adopt(pro_listener *l, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
 {
+    PRI_CHECKED_CALLER();
     return adopt(&l->handle, PRI_LISTENER, loop, scope, descriptor);
 }
 
@@ -382,8 +392,10 @@ int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope)
 {
     pro_loop *loop = op->pri_loop;
     if (!loop || loop->accepted.op != op || loop->accepted.fd < 0) return PRO_EINVAL;
+    PRI_CHECKED_CALLER();
     if (is_closing(loop, scope)) return PRO_ECANCELED; /* the loop closes what was not taken */
     pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, loop->accepted.fd);
+    s->handle.pri_family = loop->accepted.family;
     loop->accepted.fd = -1;
     return PRO_OK;
 }

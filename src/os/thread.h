@@ -15,6 +15,9 @@ int pri_os_thread_start(pri_thread **thread, const char *name, int cpu, void (*r
 /* Wait for its end, and free it. */
 void pri_os_thread_join(pri_thread *thread);
 
+/* Let about a millisecond go by. */
+void pri_os_thread_pause(void);
+
 /* A count that threads can wait for. */
 typedef struct pri_gate pri_gate;
 

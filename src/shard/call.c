@@ -30,7 +30,11 @@ void pro_call_on_at(const char *site, pro_call *call, pro_loop *here, pro_loop *
     call->pri_here = here;
     call->pri_value = 0;
     pro_loop_hold(here);
-    pro_post_at(site, &call->op, there, arrived);
+    call->pri_error = there ? PRO_OK : PRO_ECANCELED;
+    if (there)
+        pro_post_at(site, &call->op, there, arrived);
+    else
+        pro_post_at(site, &call->op, here, came_back);
 }
 
 void(pro_call_on)(pro_call *call, pro_loop *here, pro_loop *there, pro_call_fn *fn,
@@ -60,6 +64,11 @@ void pro_broadcast_at(const char *site, pro_call *calls, pro_loop *here, pro_cal
 {
     const pro_runtime *runtime = pro_runtime_of(here);
     unsigned           count = pro_runtime_shards(runtime);
+    if (count == 0) { /* no runtime */
+        calls[0].arg = arg;
+        pro_call_on_at(site, &calls[0], here, NULL, fn, done);
+        return;
+    }
     calls[0].pri_left = count;
     calls[0].pri_all_done = done;
     for (unsigned i = 0; i < count; i++) {

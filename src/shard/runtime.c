@@ -4,7 +4,7 @@
  * when all are there they run.  Each loop is held until stop.
  *
  * End, in three steps that all shards take together, so that none speaks to one that is gone:
- *   1. run until the hold is released (stop) and all work is over;
+ *   1. run until stop, and until the root scope has drained;
  *   2. run on, answering the others, until the last shard has come so far;
  *   3. poll in rounds until a round in which nobody had anything to run.
  * Then no message is under way, and every thread frees its own loop.
@@ -13,6 +13,7 @@
  * read once it runs.  Messages go through the loops' post stacks (src/core/op.c). */
 #include <proactor/runtime.h>
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #include "core/loop.h"
 #include "os/thread.h"
 
-enum { SHARDS_MAX = 1024, CPUS_MAX = 1024 };
+enum { SHARDS_MAX = 1024, CPUS_MAX = 1024, ERRORS_MAX = 1000 };
 
 typedef struct pri_shard {
     _Alignas(64) pro_runtime *runtime;
@@ -28,7 +29,9 @@ typedef struct pri_shard {
     int         cpu; /* wanted; -1: any */
     int         cpu_got;
     int         error;
-    bool        is_stopped;
+    bool        is_over; /* its root scope has drained */
+    bool        is_last; /* all shards are over */
+    atomic_bool is_told; /* to stop */
     pri_thread *thread;
     pro_loop   *loop;
     pro_op      stop, all_idle;
@@ -44,6 +47,7 @@ struct pro_runtime {
     pri_gate           *ready; /* shards that are set up, or have failed */
     pri_gate           *go;
     pri_gate           *rounds;
+    pri_gate           *stopped; /* pro_runtime_stop touches the runtime no more */
     uint64_t            drain_ns;
     atomic_bool         is_stopping;
     atomic_uint         idle;     /* shards that took step 1 */
@@ -66,6 +70,7 @@ static void free_runtime(pro_runtime *runtime)
     if (runtime->ready) pri_os_gate_free(runtime->ready);
     if (runtime->go) pri_os_gate_free(runtime->go);
     if (runtime->rounds) pri_os_gate_free(runtime->rounds);
+    if (runtime->stopped) pri_os_gate_free(runtime->stopped);
     pri_env_realloc(&env, runtime->shards_memory, 0);
     pri_env_realloc(&env, runtime, 0);
 }
@@ -118,7 +123,9 @@ int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
     runtime->ready = pri_os_gate_new();
     runtime->go = pri_os_gate_new();
     runtime->rounds = pri_os_gate_new();
-    int error = runtime->ready && runtime->go && runtime->rounds ? place(runtime) : PRO_ENOMEM;
+    runtime->stopped = pri_os_gate_new();
+    bool has_gates = runtime->ready && runtime->go && runtime->rounds && runtime->stopped;
+    int  error = has_gates ? place(runtime) : PRO_ENOMEM;
     if (error) {
         free_runtime(runtime);
         return error;
@@ -128,6 +135,15 @@ int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
 }
 
 /* ---- The life of a shard -------------------------------------------------------------------- */
+
+/* The root scope is over: nothing holds the shard any more. */
+static void on_root_drained(pro_scope *root)
+{
+    pro_loop  *loop = root->pri_loop;
+    pri_shard *shard = &((pro_runtime *)loop->runtime)->shards[loop->shard];
+    shard->is_over = true;
+    pro_loop_release(loop);
+}
 
 static int set_up(pri_shard *shard)
 {
@@ -139,6 +155,7 @@ static int set_up(pri_shard *shard)
     shard->cpu_got = pri_os_thread_cpu();
     loop->runtime = runtime;
     loop->shard = shard->number;
+    loop->root.pri_on_drained = on_root_drained;
     pro_loop_hold(loop);
     return runtime->set_up(loop, shard->number, runtime->arg);
 }
@@ -163,6 +180,7 @@ static void run_leftovers(pri_shard *shard)
 static void on_all_idle(pro_op *op)
 {
     pri_shard *shard = pro_container_of(op, pri_shard, all_idle);
+    shard->is_last = true;
     pro_loop_release(shard->loop);
 }
 
@@ -175,15 +193,18 @@ static void tell_all_idle(pro_runtime *runtime)
     }
 }
 
-/* Run until the hold is gone; an error of the engine ends the shard, and the runtime with it. */
-static void run(pri_shard *shard, bool until_stopped)
+/* Run until *is_done; the loop is held so long, so a wish to stop it alone changes nothing.  An error
+ * of the engine ends the runtime; posts are run all the same, since others may wait for answers. */
+static void run(pri_shard *shard, const bool *is_done, int errors_max)
 {
-    int64_t result;
-    do result = pro_loop_run(shard->loop);
-    while (result >= 0 && until_stopped && !shard->is_stopped);
-    if (result >= 0) return;
-    if (!shard->error) shard->error = (int)result;
-    pro_runtime_stop(shard->runtime, 1);
+    for (int errors = 0; !*is_done && errors < errors_max;) {
+        int64_t result = pro_loop_run(shard->loop);
+        if (result >= 0) continue;
+        errors++;
+        if (!shard->error) shard->error = (int)result;
+        pro_runtime_stop(shard->runtime, 0);
+        pri_os_thread_pause();
+    }
 }
 
 static void shard_main(void *arg)
@@ -195,13 +216,15 @@ static void shard_main(void *arg)
     pri_os_gate_wait(runtime->go, 1);
 
     if (shard->loop) {
-        run(shard, true);
+        run(shard, &shard->is_over, ERRORS_MAX);
         pro_loop_hold(shard->loop);
     }
     if (atomic_fetch_add(&runtime->idle, 1) + 1 == runtime->started) tell_all_idle(runtime);
-    if (shard->loop) run(shard, false);
+    if (shard->loop) run(shard, &shard->is_last, INT_MAX);
     run_leftovers(shard);
+    pri_os_gate_wait(runtime->stopped, 1);
     if (!shard->loop) return;
+    if (shard->error) shard->loop->holds = 0; /* its engine failed before it could be released */
     int error = pro_loop_free(shard->loop);
     if (!shard->error) shard->error = error;
 }
@@ -227,6 +250,32 @@ static int start_shard(pro_runtime *runtime, pri_shard *shard)
     return shard->error;
 }
 
+static void on_stop(pro_op *op)
+{
+    pri_shard *shard = pro_container_of(op, pri_shard, stop);
+    uint64_t   left = shard->runtime->drain_ns;
+    uint64_t   now = pro_loop_now(shard->loop);
+    uint64_t   until = left > UINT64_MAX - now ? PRO_NEVER : now + left;
+    pro_scope_drain(pro_loop_scope(shard->loop), until);
+}
+
+static void tell_to_stop(pro_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->started; i++) {
+        pri_shard *shard = &runtime->shards[i];
+        if (shard->loop && !atomic_exchange(&shard->is_told, true))
+            pro_post(&shard->stop, shard->loop, on_stop);
+    }
+}
+
+void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns)
+{
+    if (atomic_exchange(&runtime->is_stopping, true)) return;
+    runtime->drain_ns = drain_ns;
+    tell_to_stop(runtime);
+    pri_os_gate_add(runtime->stopped); /* no shard frees anything before */
+}
+
 int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
 {
     if (runtime->started > 0 || runtime->set_up) return PRO_EBUSY;
@@ -235,30 +284,10 @@ int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
     int error = PRO_OK;
     for (unsigned i = 0; i < runtime->count && !error; i++)
         error = start_shard(runtime, &runtime->shards[i]);
-    if (error) pro_runtime_stop(runtime, 1);
+    if (error) pro_runtime_stop(runtime, 0);
+    if (atomic_load(&runtime->is_stopping)) tell_to_stop(runtime); /* also those that came after */
     pri_os_gate_add(runtime->go);
     return error;
-}
-
-static void on_stop(pro_op *op)
-{
-    pri_shard *shard = pro_container_of(op, pri_shard, stop);
-    uint64_t   drain_ns = shard->runtime->drain_ns;
-    uint64_t   now = pro_loop_now(shard->loop);
-    shard->is_stopped = true;
-    pro_scope_drain(pro_loop_scope(shard->loop),
-                    drain_ns == PRO_NEVER ? PRO_NEVER : now + drain_ns);
-    pro_loop_release(shard->loop);
-}
-
-void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns)
-{
-    if (atomic_exchange(&runtime->is_stopping, true)) return;
-    runtime->drain_ns = drain_ns;
-    for (unsigned i = 0; i < runtime->started; i++) {
-        pri_shard *shard = &runtime->shards[i];
-        if (shard->loop) pro_post(&shard->stop, shard->loop, on_stop);
-    }
 }
 
 int pro_runtime_join(pro_runtime *runtime)
@@ -271,11 +300,11 @@ int pro_runtime_join(pro_runtime *runtime)
 
 /* ---- What users ask ------------------------------------------------------------------------- */
 
-unsigned pro_runtime_shards(const pro_runtime *runtime) { return runtime->count; }
+unsigned pro_runtime_shards(const pro_runtime *runtime) { return runtime ? runtime->count : 0; }
 
 pro_loop *pro_runtime_loop(const pro_runtime *runtime, unsigned shard)
 {
-    return shard < runtime->count ? runtime->shards[shard].loop : NULL;
+    return runtime && shard < runtime->count ? runtime->shards[shard].loop : NULL;
 }
 
 pro_runtime *pro_runtime_of(const pro_loop *loop) { return loop->runtime; }

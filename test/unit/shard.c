@@ -311,8 +311,13 @@ static void connect_to_shards(void)
     listen_at = pro_address_loopback(PRO_IPV4, 0);
     connected = 0;
     atomic_store(&accepted_all, 0);
-    start(listen_on_shard, NULL);
-    CHECK_EQ(pro_runtime_join(runtime), PRO_OK);
+    pro_runtime_options options = options_for(SHARDS);
+    CHECK_EQ(pro_runtime_new(&runtime, &options), PRO_OK);
+    int error = pro_runtime_start(runtime, listen_on_shard, NULL);
+    int result = pro_runtime_join(runtime);
+    if (error == PRO_ENOTSUP) UNIT_SKIP("this system has no several listeners on one address");
+    CHECK_EQ(error, PRO_OK);
+    CHECK_EQ(result, PRO_OK);
     CHECK_EQ(atomic_load(&accepted_all), CONNECTIONS);
 }
 

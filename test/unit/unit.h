@@ -17,7 +17,7 @@ typedef struct unit_test {
 
 static unit_test  *unit_first, **unit_last = &unit_first;
 static jmp_buf     unit_end;
-static const char *unit_name;
+static const char *unit_name, *unit_skipped; /* unit_skipped: why, or NULL */
 
 #define UNIT(sentence)                                                                             \
     static void                              sentence(void);                                       \
@@ -28,6 +28,13 @@ static const char *unit_name;
         unit_last = &test.next;                                                                    \
     }                                                                                              \
     static void sentence(void)
+
+/* It cannot be tried here, for this reason. */
+#define UNIT_SKIP(reason)                                                                          \
+    do {                                                                                           \
+        unit_skipped = (reason);                                                                   \
+        longjmp(unit_end, 1);                                                                      \
+    } while (0)
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -49,22 +56,26 @@ static const char *unit_name;
 
 int main(int argc, char **argv)
 {
-    static int        passed, failed; /* static: they live through longjmp */
+    static int        passed, failed, skipped; /* static: they live through longjmp */
     static unit_test *test;
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (test = unit_first; test; test = test->next) {
         if (argc > 1 && !strstr(test->name, argv[1])) continue;
         unit_name = test->name;
+        unit_skipped = NULL;
         if (setjmp(unit_end) == 0) {
             test->run();
             printf("ok %s\n", test->name);
             passed++;
+        } else if (unit_skipped) {
+            printf("skip %s: %s\n", test->name, unit_skipped);
+            skipped++;
         } else {
             printf("replay: %s %s\n", argv[0], test->name);
             failed++;
         }
     }
-    printf("%d passed, %d failed, 0 skipped\n", passed, failed);
+    printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed > 0;
 }
 

@@ -268,7 +268,7 @@ static int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_
 }
 
 /* How this receive changes what is known: of n, what it got, and len, what it asked for. */
-static void learn_from_receive(handle_words *h, int64_t n, size_t len)
+static void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t len)
 {
     if (n == -EAGAIN) {
         if ((h->bits & GUESSED) && h->wrong < WRONG_MAX) h->wrong++;
@@ -277,7 +277,7 @@ static void learn_from_receive(handle_words *h, int64_t n, size_t len)
     }
     if (h->bits & GUESSED) h->wrong = 0;
     if (n <= 0 || (h->bits & ENDING)) return; /* more to fetch: the end again, an error */
-    if ((size_t)n < len)
+    if ((size_t)n < len && is_tcp) /* a Unix socket also stops at a message with descriptors */
         h->bits &= (uint8_t) ~(READABLE | GUESSED);
     else if (h->watched & EPOLLET)
         h->bits |= GUESSED;
@@ -299,7 +299,7 @@ static int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record 
     } else {
         n = pri_os_recv(e->env, fd, step->data, step->len);
     }
-    learn_from_receive(h, n, step->len);
+    learn_from_receive(h, step->handle->pri_family != PRO_FAMILY_NONE, n, step->len);
     if (n >= 0) return report(step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);

@@ -15,6 +15,12 @@
  *     that is not to be, or fails, a last result goes to the ready list;
  *   - wake: a packet without an OVERLAPPED, at most one at a time.
  *
+ * Time.  A wait has a time-out in milliseconds, which ends with a tick of the system.  With
+ * precise_timers it has none: a waitable timer of high resolution is set, and when it fires a thread of
+ * the system's pool posts a packet without an OVERLAPPED.  The timer stays set over turns that end for
+ * another reason.  A packet may be late and speak of a time set before: then the turn ends early, with
+ * nothing, as after a wake.
+ *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
  * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
  * AcceptEx writes: one piece of memory serves all listeners of the loop.
@@ -23,11 +29,14 @@
  *   skip_on_success   without it every success comes as a packet
  *   pending           without it a call that is pending gets a moment, and what completes in it takes
  *                     the ready list: also where the system at hand never completes at once
+ *   precise_timers    without it waits have a time-out, whatever the options say
  *
  * Invariants:
  *   a step is started  <==>  a packet for it will come, or it is on the ready list once
  *   handle->accepting != NONE  <==>  an AcceptEx of this listener has its packet or result to come
- *   iocp->waking  <==>  a wake packet is in the port */
+ *   iocp->waking  <==>  a wake packet is in the port
+ *   iocp->timer_ns != 0  ==>  the timer is set to that time of the system's clock, or its packet is
+ *                             in the port or about to be */
 #include "engine/iocp/iocp.h"
 
 #include <stdatomic.h>
@@ -44,6 +53,13 @@ enum {
     MOMENT_MS = 1,
 };
 #define NONE INVALID_SOCKET
+
+/* Keys of the packets that are ours. */
+enum { KEY_WAKE, KEY_TIMER };
+
+#ifndef CREATE_WAITABLE_TIMER_HIGH_RESOLUTION
+#define CREATE_WAITABLE_TIMER_HIGH_RESOLUTION 2
+#endif
 
 /* pri_step.engine: first the system's, then, on the ready list, ours. */
 typedef union step_words {
@@ -79,6 +95,9 @@ typedef struct iocp {
     bool             packets_first; /* in this turn, the ready list in the next: neither starves */
     pri_step        *ready;
     pri_step       **ready_end;
+    HANDLE           timer;      /* NULL: waits have a time-out */
+    HANDLE           timer_wait; /* of the thread pool, for the timer */
+    uint64_t         timer_ns;   /* what it is set to; 0: it is not */
     atomic_bool      waking;
     char             addresses[2 * ACCEPT_ADDRESS];
     OVERLAPPED_ENTRY entries[]; /* batch_max */
@@ -133,13 +152,22 @@ static int take_packets(iocp *io, OVERLAPPED_ENTRY *entries, int max, DWORD time
     return error == WAIT_TIMEOUT ? 0 : -(int)error;
 }
 
-/* Whose packet this is; NULL: the wake's. */
+/* Whose packet this is; NULL: the wake's or the timer's. */
 static pri_step *step_of(iocp *io, const OVERLAPPED_ENTRY *entry)
 {
     if (entry->lpOverlapped) return pro_container_of(entry->lpOverlapped, pri_step, engine);
-    atomic_store(&io->waking, false);
+    if (entry->lpCompletionKey == KEY_TIMER)
+        io->timer_ns = 0;
+    else
+        atomic_store(&io->waking, false);
     io->woken = true;
     return NULL;
+}
+
+/* It fails for want of memory in the system only, and none of these packets must be lost. */
+static void post(const iocp *io, ULONG_PTR key)
+{
+    while (!PostQueuedCompletionStatus(io->port, 0, key, NULL)) Sleep(1);
 }
 
 /* The number behind a packet that does not stand for success, in Winsock's terms. */
@@ -370,12 +398,35 @@ static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
 
 /* ---- Turning ---------------------------------------------------------------------------------- */
 
-static DWORD timeout_of(const pro_loop *loop, uint64_t until_ns)
+/* On a thread of the system's pool. */
+static VOID CALLBACK on_timer(PVOID arg, BOOLEAN timed_out)
+{
+    (void)timed_out;
+    post(arg, KEY_TIMER);
+}
+
+/* The timer is to fire at until, a time of the system's clock, left from now. */
+static bool set_timer(iocp *io, uint64_t until_ns, uint64_t left_ns)
+{
+    if (io->timer_ns == until_ns) return true;
+    uint64_t      units = left_ns / 100 + 1; /* of 100 ns; never early */
+    LARGE_INTEGER due = {.QuadPart = -(LONGLONG)units};
+    io->timer_ns = 0;
+    pri_loop_count_system_call(io->loop);
+    if (pri_os_fault(io->env, "SetWaitableTimer") ||
+        !SetWaitableTimer(io->timer, &due, 0, NULL, NULL, FALSE))
+        return false;
+    io->timer_ns = until_ns;
+    return true;
+}
+
+static DWORD timeout_of(iocp *io, uint64_t until_ns)
 {
     if (until_ns == PRI_TURN_POLL) return 0;
     if (until_ns == PRI_TURN_FOREVER) return INFINITE;
-    uint64_t until = pri_loop_system_time(loop, until_ns), now = pri_os_clock_ns(NULL);
+    uint64_t until = pri_loop_system_time(io->loop, until_ns), now = pri_os_clock_ns(NULL);
     if (until <= now) return 0;
+    if (io->timer && set_timer(io, until, until - now)) return INFINITE;
     uint64_t ms = (until - now - 1) / PRO_MSEC + 1;
     return ms < INFINITE - 1 ? (DWORD)ms : INFINITE - 1;
 }
@@ -415,7 +466,7 @@ static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int
     io->packets_first = !io->packets_first;
     if (!io->packets_first) made = turn_ready(io, records, max);
     if (made < max) {
-        int count = turn_packets(io, timeout_of(loop, until_ns), records + made, max - made);
+        int count = turn_packets(io, timeout_of(io, until_ns), records + made, max - made);
         if (count < 0 && made == 0) return count; /* else it comes again */
         if (count > 0) made += count;
     }
@@ -427,12 +478,33 @@ static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int
 static void iocp_wake(pro_loop *loop)
 {
     iocp *io = iocp_of(loop);
-    if (atomic_exchange(&io->waking, true)) return;
-    /* It fails for want of memory in the system only, and a wake must not be lost. */
-    while (!PostQueuedCompletionStatus(io->port, 0, 0, NULL)) Sleep(1);
+    if (!atomic_exchange(&io->waking, true)) post(io, KEY_WAKE);
 }
 
 /* ---- Making and ending ------------------------------------------------------------------------ */
+
+/* Put to rest when it fires; NULL: this system has none. */
+static HANDLE make_timer(void)
+{
+    return CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
+                                  TIMER_MODIFY_STATE | SYNCHRONIZE);
+}
+
+static bool wants_timer(const pri_engine_options *options)
+{
+    return options->precise && !pri_masked(options->mask, "precise_timers");
+}
+
+static bool can_be_precise(const pri_engine_options *options, pri_why *why)
+{
+    if (!wants_timer(options)) return false;
+    HANDLE timer = make_timer();
+    if (timer)
+        CloseHandle(timer);
+    else
+        pri_why_add(why, "iocp: precise_timers: this system has none (%lu)", GetLastError());
+    return timer != NULL;
+}
 
 static int extension(SOCKET s, GUID id, void *function, DWORD size)
 {
@@ -473,9 +545,36 @@ static int iocp_probe(const pri_engine_options *options, pri_why *why)
     iocp seen;
     memset(&seen, 0, sizeof seen);
     int error = look(&seen, options, why);
-    if (!error) pri_why_line(why, "iocp: native%s", seen.skips ? ", with skip_on_success" : "");
-    if (!error) pri_why_add(why, "%s", why->line);
-    return error;
+    if (error) return error;
+    pri_why_line(why, "iocp: native%s%s", seen.skips ? ", with skip_on_success" : "",
+                 can_be_precise(options, why) ? ", with precise_timers" : "");
+    pri_why_add(why, "%s", why->line);
+    return 0;
+}
+
+/* The port, and the timer if it is wanted.  What was made is undone by end.  0, or a negated number. */
+static int make(iocp *io, const pri_engine_options *options)
+{
+    int fault = pri_os_fault(io->env, "CreateIoCompletionPort");
+    if (fault) return fault;
+    io->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    if (!io->port) return -(int)GetLastError();
+    io->timer = wants_timer(options) ? make_timer() : NULL;
+    if (!io->timer) return 0; /* the probe has said it */
+    fault = pri_os_fault(io->env, "RegisterWaitForSingleObject");
+    if (fault) return fault;
+    if (!RegisterWaitForSingleObject(&io->timer_wait, io->timer, on_timer, io, INFINITE,
+                                     WT_EXECUTEINWAITTHREAD))
+        return -(int)GetLastError();
+    return 0;
+}
+
+static void end(iocp *io)
+{
+    if (io->timer_wait) UnregisterWaitEx(io->timer_wait, INVALID_HANDLE_VALUE); /* it waits */
+    if (io->timer) CloseHandle(io->timer);
+    if (io->port) CloseHandle(io->port);
+    pri_env_realloc(io->env, io, 0);
 }
 
 static int iocp_init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
@@ -489,25 +588,16 @@ static int iocp_init(pro_loop *loop, const pri_engine_options *options, pri_why 
     io->ready_end = &io->ready;
     pri_why again = *why; /* the probe has said it */
     int     error = look(io, options, &again);
-    if (!error) error = pri_os_fault(io->env, "CreateIoCompletionPort");
-    if (!error) {
-        io->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
-        if (!io->port) error = -(int)GetLastError();
-    }
+    if (!error) error = make(io, options);
     if (error) {
-        pri_env_realloc(options->env, io, 0);
+        end(io);
         return error;
     }
     pri_loop_set_engine_state(loop, io);
     return 0;
 }
 
-static void iocp_fini(pro_loop *loop)
-{
-    iocp *io = iocp_of(loop);
-    CloseHandle(io->port);
-    pri_env_realloc(io->env, io, 0);
-}
+static void iocp_fini(pro_loop *loop) { end(iocp_of(loop)); }
 
 /* Any thread may wait on a port, and calls outlive the thread that made them on a socket with one. */
 static int iocp_bind(pro_loop *loop)
@@ -521,7 +611,7 @@ const pri_engine pri_engine_iocp = {
     .name = "iocp",
     .net = &pri_os_net,
     .nonblocking = 0,
-    .features = "skip_on_success,pending",
+    .features = "skip_on_success,pending,precise_timers",
     .probe = iocp_probe,
     .init = iocp_init,
     .fini = iocp_fini,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct pri_thread {
@@ -52,6 +53,8 @@ void pri_os_thread_join(pri_thread *thread)
     pthread_join(thread->id, NULL);
     free(thread);
 }
+
+void pri_os_thread_pause(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
 struct pri_gate {
     pthread_mutex_t mutex;

@@ -1,0 +1,41 @@
+#!/bin/sh
+# One seed, one run: the digests of 20 seeds must be the same with gcc and clang, at -O0 and -O2, with
+# and without address randomisation; and those of one seed in 1,000 processes.
+#
+#     scripts/sim-determinism.sh [RUNS]
+set -eu
+cd "$(dirname "$0")/.."
+runs=${1:-1000}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+sources="test/sim/*.c apps/pro-echo/options.c apps/pro-echo/server.c apps/pro-echo/session.c src/core/*.c
+    src/ops/*.c src/os/posix/*.c src/compose.c src/engine/uring/*.c src/engine/epoll/*.c
+    src/engine/sim/*.c src/shard/*.c"
+flags="-g -D_GNU_SOURCE -Iinclude -Isrc -fmacro-prefix-map=$PWD/="
+build() { # build COMPILER OPTIMISATION
+    $1 $flags $2 -Dmain=pro_echo_main -c apps/pro-echo/main.c -o "$folder/echo$1$2.o"
+    $1 $flags $2 -o "$folder/sim-$1$2" $sources "$folder/echo$1$2.o" -l:liburing.a -lpthread
+}
+for c in gcc clang; do for o in -O0 -O2; do build $c $o & done; done
+wait
+
+digests() { # digests COMMAND...: of 20 seeds
+    for seed in $(seq 1 20); do "$@" --seed=$seed | grep digest; done | sed 's/ in [0-9.]* ms//'
+}
+digests "$folder/sim-gcc-O2" >"$folder/want"
+status=0
+for c in gcc clang; do
+    for o in -O0 -O2; do
+        digests "$folder/sim-$c$o" >"$folder/is"
+        if cmp -s "$folder/want" "$folder/is"; then echo "same: $c $o"; else echo "DIFFERENT: $c $o"; status=1; fi
+    done
+done
+if setarch -R true 2>/dev/null; then
+    digests setarch -R "$folder/sim-gcc-O2" >"$folder/is"
+    if cmp -s "$folder/want" "$folder/is"; then echo "same: without address randomisation"; else status=1; fi
+fi
+count=$(for i in $(seq "$runs"); do "$folder/sim-gcc-O2" --seed=7 | tail -n 1; done | sort -u | wc -l)
+echo "$count digest(s) in $runs processes"
+[ "$count" = 1 ] || status=1
+exit $status

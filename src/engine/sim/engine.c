@@ -1,0 +1,408 @@
+/* The engine: steps in, records out.
+ *
+ * start hands a step to its socket, which tries it (stream.c); what completes becomes a record in the
+ * ring of its loop, and turn hands the ring out.  So nothing completes inside the call that started
+ * it.  Two kinds of turns:
+ *
+ *   the world polls the loop      turn takes what is there, and notes what it would have waited for
+ *   the program runs its loop     turn lets the world step until something is there for this loop:
+ *                                 that is how time passes in a program of its own
+ *
+ * Buffers in flight are guarded: a receive's is scrambled, so that who reads it early reads nonsense,
+ * and is itself again when the receive ends; of both kinds a sum is taken, which must be right then. */
+#include <string.h>
+
+#include "engine/sim/net.h"
+
+enum { PATTERN = 0xdb, GUARDED_MAX = 1024 };
+
+/* ---- Guards --------------------------------------------------------------------------------- */
+
+/* What is kept in a step while it is started. */
+typedef struct __attribute__((may_alias)) guard {
+    uint64_t sum;
+    uint32_t len; /* 0: not guarded */
+} guard;
+
+static guard *guard_of(pri_step *step) { return (guard *)step->engine; }
+
+/* The first piece of what the step moves. */
+static unsigned char *first_piece(const pri_step *step, size_t *len)
+{
+    unsigned char *bytes = step->data;
+    *len = step->len;
+    if (step->flags & PRI_STEP_VECTORS) {
+        const pri_side *side = step->data;
+        bytes = side->vecs[side->first].base;
+        *len = side->vecs[side->first].len;
+    }
+    if (*len > GUARDED_MAX) *len = GUARDED_MAX;
+    return bytes;
+}
+
+static uint64_t sum_of(const unsigned char *bytes, size_t len)
+{
+    uint64_t sum = len, word;
+    for (; len >= 8; bytes += 8, len -= 8) {
+        memcpy(&word, bytes, 8);
+        sum = (sum ^ word) * UINT64_C(0x9fb21c651e98df25);
+        sum ^= sum >> 29;
+    }
+    for (; len > 0; len--) sum = (sum ^ *bytes++) * UINT64_C(0x9fb21c651e98df25);
+    return sum;
+}
+
+/* Twice is not at all. */
+static void scramble(unsigned char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) bytes[i] ^= PATTERN;
+}
+
+static void guard_begin(pri_step *step)
+{
+    size_t len;
+    guard *g = guard_of(step);
+    g->len = 0;
+    if (step->kind != PRI_STEP_RECV && step->kind != PRI_STEP_SEND) return;
+    unsigned char *bytes = first_piece(step, &len);
+    g->len = (uint32_t)len;
+    if (step->kind == PRI_STEP_RECV) scramble(bytes, len);
+    g->sum = sum_of(bytes, len);
+}
+
+void pri_sim_guard_end(pro_sim *w, pri_step *step)
+{
+    size_t len;
+    guard *g = guard_of(step);
+    if (g->len == 0) return;
+    unsigned char *bytes = first_piece(step, &len);
+    bool           is_touched = g->sum != sum_of(bytes, g->len);
+    if (step->kind == PRI_STEP_RECV) scramble(bytes, g->len);
+    g->len = 0;
+    if (!is_touched) return;
+    const pro_op *op = pri_sim_op(step);
+    pro_sim_fail(w, "the buffer of %s initiated at %s was touched while in flight", pro_op_name(op),
+                 pro_op_site(op));
+}
+
+/* ---- Records -------------------------------------------------------------------------------- */
+
+static void add_record(sim_loop *l, pri_record record)
+{
+    if (l->count == l->capacity) {
+        uint32_t    capacity = l->capacity * 2;
+        pri_record *records = pri_sim_realloc(NULL, capacity * sizeof *records);
+        for (uint32_t i = 0; i < l->count; i++)
+            records[i] = l->records[(l->head + i) & (l->capacity - 1)];
+        pri_sim_realloc(l->records, 0);
+        l->records = records;
+        l->capacity = capacity;
+        l->head = 0;
+    }
+    l->records[(l->head + l->count++) & (l->capacity - 1)] = record;
+    pri_sim_turn_soon(l, l->world->now_ns);
+}
+
+static int take_records(sim_loop *l, pri_record *records, int max)
+{
+    int count = 0;
+    for (; count < max && l->count > 0; count++, l->count--) {
+        records[count] = l->records[l->head];
+        l->head = (l->head + 1) & (l->capacity - 1);
+    }
+    return count;
+}
+
+void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64_t value,
+                      uint32_t flags)
+{
+    pri_step *step = s->step[direction];
+    sim_loop *l = pri_loop_engine_state(step->handle->pri_loop);
+    pri_sim_guard_end(w, step);
+    if (!(flags & PRI_RECORD_MORE)) s->step[direction] = NULL;
+    pri_sim_note(w, EV_RECORD, s->node, s->id, error, value, step);
+    add_record(l, (pri_record){.step = step,
+                               .value = value,
+                               .error = error,
+                               .system = pri_sim_system_error(error),
+                               .flags = flags});
+}
+
+/* ---- Starting and canceling ----------------------------------------------------------------- */
+
+static int direction_of(const pri_step *step)
+{
+    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT;
+    return writes ? PRI_SIM_WRITE : PRI_SIM_READ;
+}
+
+/* Why it cannot even be tried. */
+static int refusal(const sim_socket *s, const pri_step *step)
+{
+    switch (step->kind) {
+    case PRI_STEP_RECV:
+    case PRI_STEP_SEND: return s->state == SOCK_CONNECTED ? PRO_OK : PRO_ENOTCONN;
+    case PRI_STEP_ACCEPT: return s->state == SOCK_LISTENING ? PRO_OK : PRO_EINVAL;
+    default: return PRO_OK;
+    }
+}
+
+static void start(pro_loop *loop, pri_step *step)
+{
+    static const char *const calls[PRI_STEP_KINDS] = {"", "recv", "send", "accept", "connect"};
+    sim_loop                *l = pri_loop_engine_state(loop);
+    pro_sim                 *w = l->world;
+    sim_socket              *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
+    int                      direction = direction_of(step);
+    if (!s)
+        pri_abort("sim: a step on descriptor %lld, which is none of this world",
+                  (long long)step->handle->pri_fd);
+    if (s->step[direction]) pri_abort("sim: two steps at a time in one direction");
+    s->step[direction] = step;
+    guard_begin(step);
+
+    uint64_t index = w->started++;
+    if (w->watch) w->watch(w->watch_arg, index, pri_sim_op(step));
+    int error = pri_os_error(pri_os_fault(&loop->env, calls[step->kind]));
+    if (!error) error = refusal(s, step);
+    if (index == w->inject_at) error = w->inject_error;
+    if (error)
+        pri_sim_complete(w, s, direction, error == PRO_EOF ? PRO_OK : error, 0, 0);
+    else if (step->kind == PRI_STEP_CONNECT)
+        pri_sim_connect(w, s);
+    else
+        pri_sim_try_soon(w, s, direction);
+}
+
+/* An attempt to connect that nobody waits for any more. */
+static void abandon_connect(pro_sim *w, sim_socket *s)
+{
+    sim_socket *peer = pri_sim_socket(w, s->peer);
+    if (peer) {
+        peer->peer = PRI_SIM_NONE;
+        pri_sim_send_segment(w, peer, 0, SEG_RST);
+    }
+    s->peer = PRI_SIM_NONE;
+    s->state = SOCK_OPEN;
+    s->pipe.stored = s->pipe.readable = s->pipe.segment_count = 0;
+}
+
+void pri_sim_canceled(pro_sim *w, sim_socket *s, int direction)
+{
+    pri_step *step = s->step[direction];
+    bool      is_race = pri_sim_strikes(w, &s->stream, PRO_SIM_CANCEL);
+    if (step->kind == PRI_STEP_CONNECT) {
+        if (is_race && s->peer != PRI_SIM_NONE) {
+            pri_sim_answer(w, s, PRO_OK);
+            return;
+        }
+        abandon_connect(w, s);
+    } else if (is_race) {
+        if (step->kind == PRI_STEP_SEND && pri_sim_send_part(w, s)) return;
+        pri_sim_try(w, s, direction);
+        if (s->step[direction] != step) return;
+    }
+    pri_sim_complete(w, s, direction, PRO_ECANCELED, 0, 0);
+}
+
+static void cancel(pro_loop *loop, pri_step *step)
+{
+    const sim_loop *l = pri_loop_engine_state(loop);
+    pro_sim        *w = l->world;
+    sim_socket     *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
+    int             direction = direction_of(step);
+    if (!s || s->step[direction] != step) return; /* its record is on its way */
+    if (!w->latency_ns)
+        pri_sim_canceled(w, s, direction);
+    else
+        pri_sim_push(w, w->now_ns + pri_sim_choice(w, &s->stream, w->latency_ns), EV_CANCEL, s->id,
+                     s->generation, (uint32_t)direction | step->generation << 1);
+}
+
+static void detach(pro_loop *loop, pro_handle *handle)
+{
+    const sim_loop   *l = pri_loop_engine_state(loop);
+    const sim_socket *s = pri_sim_socket_of_fd(l->world, handle->pri_fd);
+    if (s && (s->step[0] || s->step[1])) pri_abort("sim: detach with a step outstanding");
+}
+
+/* ---- Turns ---------------------------------------------------------------------------------- */
+
+static bool has_own_clock(const pro_loop *loop)
+{
+    return loop->given.clock_ns == pri_os_clock_ns; /* none was given */
+}
+
+/* Let real time pass until somebody (a real thread, a signal) calls wake; false: nobody did. */
+static bool real_wake(const sim_loop *l, uint64_t patience_ns)
+{
+    uint64_t begin = pri_os_clock_ns(NULL);
+    while (!atomic_load(&l->woken))
+        if (pri_os_clock_ns(NULL) - begin >= patience_ns) return false;
+    return true;
+}
+
+/* Nothing is left in the world, and this turn waits for ever.  Where a program brought threads of its
+ * own into a world of its own they may still wake it, which no deterministic run needs. */
+static bool is_deadlock(pro_sim *w, const sim_loop *l)
+{
+    if (w->implicit && real_wake(l, 2 * PRO_SEC)) return false;
+    pro_sim_fail(w, "deadlock: nothing is left to run, and the loop waits for ever");
+    return true;
+}
+
+static int drive(pro_loop *loop, sim_loop *l, uint64_t until_ns, pri_record *records, int max)
+{
+    pro_sim *w = l->world;
+    bool     is_poll = until_ns == PRI_TURN_POLL, is_stuck = false;
+    uint64_t until = UINT64_MAX;
+    if (is_poll)
+        until = w->now_ns + 1000; /* looking costs time, or a program that polls would stop it */
+    else if (until_ns != PRI_TURN_FOREVER && has_own_clock(loop))
+        until = pri_sim_world_time(l->node, until_ns);
+    else if (until_ns != PRI_TURN_FOREVER)
+        until = w->now_ns + (until_ns - loop->now_ns);
+    bool      is_foreign = !is_poll && until != UINT64_MAX && !has_own_clock(loop);
+    sim_loop *outer = w->turning;
+    w->turning = l;
+    for (;;) {
+        pri_sim_hear_wakes(w);
+        if (!is_poll && (l->count > 0 || atomic_load(&l->woken))) break;
+        if (!w->queue_len || (until == UINT64_MAX && !pri_sim_has_work(w))) {
+            if (until == UINT64_MAX)
+                is_stuck = is_deadlock(w, l);
+            else if (until > w->now_ns)
+                w->now_ns = until;
+            if (is_foreign) real_wake(l, PRO_MSEC); /* it is its clock that must move */
+            break;
+        }
+        if (w->queue[0].at > until) {
+            if (until > w->now_ns) w->now_ns = until;
+            if (is_foreign) real_wake(l, PRO_MSEC);
+            break;
+        }
+        pri_sim_step_one(w);
+    }
+    w->turning = outer;
+    w->here = l->node;
+    pri_op_set_current_loop(loop); /* a loop that the world polled meanwhile took it away */
+    if (!is_poll) atomic_store(&l->woken, false);
+    return is_stuck ? -PRI_SIM_EBUSY : take_records(l, records, max);
+}
+
+static int turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
+{
+    sim_loop *l = pri_loop_engine_state(loop);
+    if (!l->polling) return drive(loop, l, until_ns, records, max);
+    l->until = until_ns;
+    atomic_store(&l->woken, false);
+    return take_records(l, records, max);
+}
+
+static void wake(pro_loop *loop)
+{
+    sim_loop *l = pri_loop_engine_state(loop);
+    atomic_store(&l->woken, true);
+    atomic_store(&l->world->woken, true);
+}
+
+/* ---- Beginning and end ---------------------------------------------------------------------- */
+
+static int probe(const pri_engine_options *options, pri_why *why)
+{
+    (void)options, (void)why;
+    return 0;
+}
+
+static int init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
+{
+    sim_loop *l = pri_env_realloc(options->env, NULL, sizeof *l);
+    if (!l) return -PRI_SIM_NUMBER(ENOMEM, 8);
+    pro_sim *w = pri_sim_current_or_implicit();
+    memset(l, 0, sizeof *l);
+    l->world = w;
+    l->node = pro_sim_here(w);
+    l->loop = loop;
+    l->id = w->loops_count++;
+    l->manual = !w->in_main;
+    l->until = l->turn_at = PRI_TURN_FOREVER;
+    l->stream = pri_sim_stream(w, STREAM_RANDOM, l->id, 0);
+    l->capacity = 64;
+    l->records = pri_sim_realloc(NULL, l->capacity * sizeof *l->records);
+    if (w->last_loop)
+        w->last_loop->next = l;
+    else
+        w->loops = l;
+    w->last_loop = l;
+    pri_loop_set_engine_state(loop, l);
+    if (!l->manual) atomic_store(&loop->asleep, true); /* whoever posts must wake the world */
+    if (!l->manual) pri_sim_turn_soon(l, w->now_ns);
+    char plan[200];
+    pro_sim_plan(w, plan, sizeof plan);
+    pri_why_line(why, "sim: virtual time and network, seed %llu, %s", (unsigned long long)w->seed,
+                 plan);
+    pri_why_add(why, "%s", why->line);
+    return 0;
+}
+
+static void fini(pro_loop *loop)
+{
+    sim_loop  *l = pri_loop_engine_state(loop);
+    pro_sim   *w = l->world;
+    sim_loop **at = &w->loops, *last = NULL;
+    while (*at != l) {
+        last = *at;
+        at = &(*at)->next;
+    }
+    *at = l->next;
+    if (w->last_loop == l) w->last_loop = last;
+    pri_sim_realloc(l->records, 0);
+    pri_env_realloc(&loop->env, l, 0);
+    pri_loop_set_engine_state(loop, NULL);
+    if (w->implicit && !w->loops) pri_sim_unused(w);
+}
+
+static int bind(pro_loop *loop)
+{
+    (void)loop;
+    return 0;
+}
+
+static uint64_t clock_ns(const pro_loop *loop)
+{
+    const sim_loop *l = pri_loop_engine_state(loop);
+    if (l) return pri_sim_node_now(l->node, l->world->now_ns);
+    pro_sim *w = pri_sim_current(); /* while it is made */
+    return w ? pri_sim_node_now(pro_sim_here(w), w->now_ns) : PRO_SEC;
+}
+
+static void random_bytes(pro_loop *loop, void *buf, size_t len)
+{
+    sim_loop *l = pri_loop_engine_state(loop);
+    for (unsigned char *at = buf; len > 0;) {
+        uint64_t bits = pri_sim_bits(l->world, &l->stream);
+        size_t   part = len < 8 ? len : 8;
+        memcpy(at, &bits, part);
+        at += part;
+        len -= part;
+    }
+}
+
+const pri_engine pri_engine_sim = {
+    .id = PRO_ENGINE_SIM,
+    .name = "sim",
+    .net = &pri_sim_net,
+    .nonblocking = 1,
+    .features = "",
+    .probe = probe,
+    .init = init,
+    .fini = fini,
+    .bind = bind,
+    .start = start,
+    .cancel = cancel,
+    .detach = detach,
+    .turn = turn,
+    .wake = wake,
+    .clock_ns = clock_ns,
+    .random = random_bytes,
+};

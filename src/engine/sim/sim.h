@@ -1,0 +1,9 @@
+/* The simulator as an engine: for compose.c.  Worlds: proactor/sim.h. */
+#ifndef PRI_SIM_H
+#define PRI_SIM_H
+
+#include "core/engine.h"
+
+extern const pri_engine pri_engine_sim;
+
+#endif

@@ -1,0 +1,136 @@
+/* Threads and CPUs on Windows.
+ *
+ * CPUs are those of the process's processor group, 64 at most: a mask is one word.  A name is for
+ * debuggers; Windows before 10, version 1607, has no place for it. */
+#include "os/thread.h"
+
+#include <process.h>
+#include <stdlib.h>
+
+#include "os/win/win.h"
+
+enum { CPUS_MAX = 64 };
+
+struct pri_thread {
+    HANDLE handle;
+    void (*run)(void *arg);
+    void   *arg;
+    int     cpu;
+    wchar_t name[32];
+};
+
+typedef HRESULT(WINAPI set_description)(HANDLE thread, const wchar_t *text);
+
+static void name_thread(const wchar_t *name)
+{
+    FARPROC found = GetProcAddress(GetModuleHandleW(L"kernel32"), "SetThreadDescription");
+    if (found) ((set_description *)(void (*)(void))found)(GetCurrentThread(), name);
+}
+
+static unsigned __stdcall thread_main(void *arg)
+{
+    pri_thread *thread = arg;
+    name_thread(thread->name);
+    if (thread->cpu >= 0) SetThreadAffinityMask(GetCurrentThread(), (DWORD_PTR)1 << thread->cpu);
+    thread->run(thread->arg);
+    return 0;
+}
+
+int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg),
+                        void *arg)
+{
+    pri_thread *thread = malloc(sizeof *thread);
+    if (!thread) return -ERROR_NOT_ENOUGH_MEMORY;
+    *thread = (pri_thread){.run = run, .arg = arg, .cpu = cpu < CPUS_MAX ? cpu : -1};
+    int room = sizeof thread->name / sizeof thread->name[0];
+    if (MultiByteToWideChar(CP_UTF8, 0, name, -1, thread->name, room) == 0)
+        thread->name[room - 1] = L'\0'; /* too long: what had room is there */
+    thread->handle = (HANDLE)_beginthreadex(NULL, 0, thread_main, thread, 0, NULL);
+    if (!thread->handle) {
+        free(thread);
+        return -ERROR_NO_SYSTEM_RESOURCES; /* errno has no more to say */
+    }
+    *out = thread;
+    return 0;
+}
+
+void pri_os_thread_join(pri_thread *thread)
+{
+    WaitForSingleObject(thread->handle, INFINITE);
+    CloseHandle(thread->handle);
+    free(thread);
+}
+
+struct pri_gate {
+    SRWLOCK            lock;
+    CONDITION_VARIABLE changed;
+    uint64_t           count;
+};
+
+pri_gate *pri_os_gate_new(void)
+{
+    pri_gate *gate = malloc(sizeof *gate);
+    if (!gate) return NULL;
+    InitializeSRWLock(&gate->lock);
+    InitializeConditionVariable(&gate->changed);
+    gate->count = 0;
+    return gate;
+}
+
+void pri_os_gate_free(pri_gate *gate) { free(gate); }
+
+void pri_os_gate_add(pri_gate *gate)
+{
+    AcquireSRWLockExclusive(&gate->lock);
+    gate->count++;
+    WakeAllConditionVariable(&gate->changed);
+    ReleaseSRWLockExclusive(&gate->lock);
+}
+
+void pri_os_gate_wait(pri_gate *gate, uint64_t at_least)
+{
+    AcquireSRWLockExclusive(&gate->lock);
+    while (gate->count < at_least)
+        SleepConditionVariableSRW(&gate->changed, &gate->lock, INFINITE, 0);
+    ReleaseSRWLockExclusive(&gate->lock);
+}
+
+/* Those that the calling thread may use; 0: unknown. */
+static uint64_t thread_mask(void)
+{
+    GROUP_AFFINITY here;
+    return GetThreadGroupAffinity(GetCurrentThread(), &here) ? here.Mask : 0;
+}
+
+int pri_os_cpus(int *cpus, int max)
+{
+    DWORD_PTR process, system;
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &system)) return 0;
+    /* 0: its threads are in several groups.  This one's is as good as any. */
+    uint64_t mask = process ? process : thread_mask();
+    int      count = 0;
+    for (int cpu = 0; cpu < CPUS_MAX; cpu++) {
+        if (!(mask >> cpu & 1)) continue;
+        if (count < max) cpus[count] = cpu;
+        count++;
+    }
+    return count;
+}
+
+int pri_os_thread_cpu(void)
+{
+    uint64_t mask = thread_mask();
+    if (mask == 0 || (mask & (mask - 1)) != 0) return -1;
+    int cpu = 0;
+    while (!(mask >> cpu & 1)) cpu++;
+    return cpu;
+}
+
+/* Windows does not say. */
+void pri_os_interrupts(char *buf, size_t size)
+{
+    (void)size;
+    buf[0] = '\0';
+}
+
+void pri_os_thread_pause(void) { Sleep(1); }

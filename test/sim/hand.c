@@ -1,0 +1,138 @@
+/* The smaller means of proactor/test.h, each tried once: a handler as a function, a clock moved by
+ * hand, scripted faults on one socket. */
+#include "scenario.h"
+
+static struct {
+    pro_sim  *world;
+    pro_loop *loop;
+    int       called, error;
+    int64_t   value;
+} h;
+
+#define WANT(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) pro_sim_fail(h.world, "hand: %s", #condition);                           \
+    } while (0)
+
+static void on_any(pro_op *op)
+{
+    h.called++;
+    h.error = op->error;
+    h.value = op->value;
+}
+
+static pro_socket accepted;
+
+static void on_accepted(pro_op *op)
+{
+    h.called++;
+    pro_accept_take(op, &accepted, NULL);
+}
+
+static void as_a_function(void)
+{
+    pro_op op = {0};
+    pro_test_complete(&op, on_any, 3, PRO_ECONNRESET);
+    WANT(h.called == 1 && h.value == 3 && h.error == PRO_ECONNRESET);
+    WANT(!pro_op_in_flight(&op));
+}
+
+static void an_hour(void)
+{
+    pro_test_clock   clock;
+    pro_loop_options options = {.version = PRO_VERSION, .engine = PRO_ENGINE_SIM};
+    pro_loop        *loop;
+    pro_op           op = {0};
+    pro_test_clock_init(&clock);
+    options.env = pro_test_clock_env(&clock);
+    h.called = 0;
+    if (pro_loop_new(&loop, &options) != PRO_OK) abort();
+    pro_sleep(&op, loop, 3600 * PRO_SEC, on_any);
+    pro_test_clock_advance(&clock, 3600 * PRO_SEC - 1);
+    pro_loop_poll(loop);
+    WANT(h.called == 0);
+    pro_test_clock_advance(&clock, 1);
+    pro_loop_poll(loop);
+    WANT(h.called == 1 && h.error == PRO_OK);
+    WANT(pro_loop_free(loop) == PRO_OK);
+}
+
+/* The program runs its own loop here: nobody else does. */
+static void three_bytes_then_a_reset(void)
+{
+    pro_loop    *loop = sim_loop_new();
+    pro_address  to = pro_address_loopback(PRO_IPV4, 99);
+    pro_listener listener = {0};
+    pro_socket   sock = {0};
+    pro_op       accept = {0}, op = {0}, send = {0};
+    char         buf[8] = "";
+    memset(&accepted, 0, sizeof accepted);
+    WANT(pro_listen(&listener, loop, NULL, &to, NULL) == PRO_OK);
+    pro_accept(&accept, &listener, on_accepted);
+    pro_socket_init(&sock, loop, NULL);
+    pro_connect(&op, &sock, &to, on_any);
+    pro_loop_run(loop);
+    WANT(h.error == PRO_OK);
+    WANT(pro_sim_next_recv(&accepted, 3, PRO_OK) == PRO_OK);
+    WANT(pro_sim_next_recv(&accepted, 0, PRO_ECONNRESET) == PRO_OK);
+    pro_send_all(&send, &sock, "12345678", 8, on_any);
+    pro_recv(&op, &accepted, buf, sizeof buf, on_any);
+    while (pro_op_in_flight(&op)) pro_loop_run_once(loop);
+    WANT(op.error == PRO_OK && op.value == 3 && memcmp(buf, "123", 3) == 0);
+    pro_recv(&op, &accepted, buf, sizeof buf, on_any);
+    while (pro_op_in_flight(&op)) pro_loop_run_once(loop);
+    WANT(op.error == PRO_ECONNRESET && op.value == 0);
+    pro_scope_close(pro_loop_scope(loop));
+    pro_loop_run(loop);
+    WANT(pro_loop_free(loop) == PRO_OK);
+}
+
+void scenario_hand(pro_sim *world)
+{
+    memset(&h, 0, sizeof h);
+    h.world = world;
+    as_a_function();
+    an_hour();
+    three_bytes_then_a_reset();
+}
+
+/* ---- The sweep ------------------------------------------------------------------------------ */
+
+static void swept(pro_sim *world, void *arg)
+{
+    (void)arg;
+    memset(&h, 0, sizeof h);
+    h.world = world;
+    pro_loop    *loop = sim_loop_new();
+    pro_address  to = pro_address_loopback(PRO_IPV4, 99);
+    pro_listener listener = {0};
+    pro_socket   sock = {0};
+    pro_op       accept = {0}, op = {0};
+    memset(&accepted, 0, sizeof accepted);
+    if (pro_listen(&listener, loop, NULL, &to, NULL) != PRO_OK) abort();
+    pro_accept(&accept, &listener, on_accepted);
+    pro_socket_init(&sock, loop, NULL);
+    pro_connect(&op, &sock, &to, on_any);
+    while (pro_op_in_flight(&op)) pro_loop_run_once(loop);
+    if (op.error != PRO_OK)
+        pro_sim_fail(world, "the bug of the scenario: a refusal is not foreseen");
+    pro_scope_close(pro_loop_scope(loop));
+    pro_loop_run(loop);
+    pro_loop_free(loop);
+}
+
+static int runs, found;
+
+static void told(void *arg, const char *site, const char *operation, int error, int failures)
+{
+    (void)arg, (void)site, (void)error;
+    runs++;
+    found += failures > 0 && strcmp(operation, "connect") == 0;
+}
+
+bool sweep_works(void)
+{
+    runs = found = 0;
+    int failed = pro_test_sweep(swept, told, NULL);
+    return failed == 5 && found == 5 && runs == 1 + 5 + 4; /* a connect's errors, an accept's */
+}
