@@ -56,7 +56,24 @@ endif()
 # Not under valgrind: it holds its one lock while a thread waits in a ring.
 pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan windows
     ENGINES ${engines})
+if(co IN_LIST parts)
+    foreach(name life report switch)
+        pro_test(unit-co_${name} SOURCES test/unit/co_${name}.c LINK ${test_libs}
+            CONFIGS release debug asan tsan valgrind clang)
+    endforeach()
+    foreach(name many mix)
+        pro_test(unit-co_${name} SOURCES test/unit/co_${name}.c LINK ${test_libs}
+            CONFIGS release debug asan tsan valgrind clang ENGINES ${engines})
+    endforeach()
+    pro_test(unit-co_shard SOURCES test/unit/co_shard.c LINK ${test_libs}
+        CONFIGS release debug asan tsan ENGINES ${engines})
+    pro_step(await-forms COMMAND python3 ${PROJECT_SOURCE_DIR}/src/co/await.py --check
+        CONFIGS release)
+endif()
 file(GLOB sources CONFIGURE_DEPENDS test/unit/*.c)
+if(NOT co IN_LIST parts)
+    list(FILTER sources EXCLUDE REGEX "/co_[a-z]*\\.c$")
+endif()
 if(NOT WIN32)
     list(FILTER sources EXCLUDE REGEX "_win\\.c$")
 endif()
@@ -105,7 +122,6 @@ if(NOT WIN32)
     foreach(source IN LISTS sources)
         cmake_path(GET source STEM name)
         pro_program(misuse-${name} DIR test/misuse OUTPUT ${name} SOURCES ${source})
-        target_include_directories(misuse-${name} PRIVATE src)
     endforeach()
     pro_step(misuse COMMAND python3 ${PROJECT_SOURCE_DIR}/test/misuse/run.py ${PROJECT_BINARY_DIR}
         ENGINES ${engines} CONFIGS release debug asan)

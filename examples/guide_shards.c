@@ -12,6 +12,7 @@
 #define CONNECTIONS 16
 
 struct shard {
+    pro_scope    door; /* what a drain closes first */
     pro_listener listener;
     pro_op       accepting;
     int          connections;
@@ -29,6 +30,8 @@ static void on_accepted(pro_op *op)
     struct shard *shard = op->user;
     if (op->error == PRO_OK) shard->connections++; /* not taken, so the library closes it */
 }
+
+static void on_stop(pro_scope *door) { pro_scope_close(door); }
 
 static int64_t count(pro_call *call, pro_loop *there)
 {
@@ -87,7 +90,9 @@ static int set_up(pro_loop *loop, unsigned number, void *arg)
     struct shard      *shard = &shards[number];
     pro_listen_options options = {.reuse_port = 1};
     (void)arg;
-    int error = pro_listen(&shard->listener, loop, NULL, &address, &options);
+    pro_scope_init(&shard->door, loop, NULL, NULL);
+    pro_scope_on_stop(&shard->door, on_stop);
+    int error = pro_listen(&shard->listener, loop, &shard->door, &address, &options);
     if (error != PRO_OK) return error;
     pro_listener_local(&shard->listener, &address); /* the first one chose the port for all */
     shard->accepting.user = shard;

@@ -4,7 +4,9 @@
 #ifndef PROACTOR_H
 #define PROACTOR_H
 
+#include <proactor/await.h>
 #include <proactor/base.h>
+#include <proactor/co.h>
 #include <proactor/error.h>
 #include <proactor/loop.h>
 #include <proactor/net.h>
@@ -12,6 +14,7 @@
 #include <proactor/runtime.h>
 #include <proactor/scope.h>
 #include <proactor/signal.h>
+#include <proactor/stackless.h>
 #include <proactor/sim.h>
 #include <proactor/test.h>
 #include <proactor/timer.h>

@@ -18,7 +18,7 @@ ARROWS = {
     "src/os": ["os/"],
     "src/ops": ["core/", "os/"],
     "src/shard": ["core/", "os/"],
-    "src/co": ["core/", "os/"],
+    "src/co": ["co/", "core/", "os/"],
     "src/stream": ["core/"],
     "src/observe": ["core/"],
     "src/engine/uring": ["core/", "os/", "engine/uring/"],
@@ -32,7 +32,7 @@ ARROWS = {
     "bench": ["lib/"],
     "test/lib": ["lib/"],
     "test/conform": ["lib/"],
-    "test/unit": ["lib/", "core/", "os/", "ops/", "engine/"],
+    "test/unit": ["lib/", "core/", "os/", "ops/", "engine/", "co/"],
 }
 
 # The system's headers that are there on every system, and without side effects: what code without

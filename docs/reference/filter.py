@@ -127,7 +127,7 @@ def convert(text, known):
         position = match.end()
         comment = match[0]
         behind = text[text.rfind("\n", 0, match.start()) + 1:match.start()].strip() != ""
-        attached = re.match(r"\n[^\n]*\S", text[position:]) is not None
+        attached = re.match(r"\n(?!#(if|el|end))[^\n]*\S", text[position:]) is not None
         title = SECTION.fullmatch(comment)
         if first:
             out.append("/** @file\n" + "\n".join(marked_up(body(comment), known)) + "\n*/")

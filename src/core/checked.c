@@ -44,6 +44,7 @@ static _Thread_local struct {
     const char  *site; /* NULL: no handler */
     unsigned     kind;
     pro_handler *handler;
+    pro_loop    *loop;
     const void  *caller;
 } here;
 
@@ -227,6 +228,7 @@ static void verify(const pri_thing *t, const char *when, size_t bytes_max)
     const char *change = t->kind == PRI_THING_OP       ? change_of_op(now, &t->was.op)
                          : t->kind == PRI_THING_HANDLE ? change_of_handle(now, &t->was.handle)
                                                        : change_of_scope(now, &t->was.scope);
+    if (first_bad_byte(now, t->own.size)) change = "its memory was freed, or its frame was left,";
     if (change)
         pri_abort("%s while it was the library's: %s; noticed %s", change, describe(&t->own).at,
                   noticed(when).at);
@@ -301,6 +303,11 @@ void pri_checked_stack_ends(const void *low, const void *high, const char *name,
     if (r)
         pri_abort("%s%s%s has returned, and in its frames is %s", name ? name : "a coroutine",
                   site ? ", started at " : "", site ? site : "", describe(r).at);
+    /* AddressSanitizer keeps frames elsewhere, but knows that one was left. */
+    char when[256];
+    snprintf(when, sizeof when, "as %s%s%s returned", name ? name : "a coroutine",
+             site ? ", started at " : "", site ? site : "");
+    if (here.loop) sweep(here.loop, when);
     pri_book_leave();
 }
 
@@ -436,6 +443,7 @@ void pri_checked_runs(const pro_op *op)
     here.site = op->pri_site;
     here.kind = pri_op_kind_of(op);
     here.handler = op->pri_done;
+    here.loop = op->pri_loop;
 }
 
 void pri_checked_ran(const pro_loop *loop)
@@ -443,6 +451,7 @@ void pri_checked_ran(const pro_loop *loop)
     pri_book_enter();
     sweep(loop, NULL);
     here.site = NULL;
+    here.loop = NULL;
     pri_book_leave();
 }
 
@@ -450,6 +459,7 @@ void pri_checked_entered(const pro_loop *loop)
 {
     pri_book_enter();
     here.site = NULL;
+    here.loop = NULL;
     sweep(loop, NULL);
     pri_book_leave();
 }

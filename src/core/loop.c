@@ -138,6 +138,7 @@ static void end_memory(pro_loop *loop)
     /* Whoever posted last may not have come out of pro_post yet: a few instructions. */
     while (atomic_load(&loop->posting) > 0) {}
     if (loop->signals_end) loop->signals_end(loop, true);
+    if (loop->co_end) loop->co_end(loop);
     loop->engine->fini(loop);
     pri_sides_free(loop);
     pri_env_realloc(&loop->env, loop->records, 0);

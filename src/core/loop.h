@@ -46,7 +46,9 @@ struct pro_loop {
     bool                     clock_is_system; /* no need to translate times for the engine */
     struct pri_signal_watch *signals;         /* src/ops/signal.c */
     void (*signals_end)(pro_loop *loop, bool free_them);
-    pri_why  why;
+    pri_why             why;
+    struct pri_co_home *co; /* src/co: coroutines and their stacks; NULL before the first */
+    void (*co_end)(pro_loop *loop);
     void    *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */
     unsigned shard;
 

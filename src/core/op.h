@@ -23,6 +23,10 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(POST, "post")                                                                                \
     X(TIMER, "timer")                                                                              \
     X(SIGNAL, "signal")                                                                            \
+    X(GO, "go")                                                                                    \
+    X(YIELD, "yield")                                                                              \
+    X(JOIN, "join")                                                                                \
+    X(GUARD, "coroutine")                                                                          \
     X(CLOSE, "close")                                                                              \
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \

@@ -32,7 +32,10 @@ void t_add(t_test *test)
 static const struct engine_name {
     const char *name;
     pro_engine  engine;
-} engines[] = {{"uring", PRO_ENGINE_URING}, {"epoll", PRO_ENGINE_EPOLL}, {"iocp", PRO_ENGINE_IOCP}, {"sim", PRO_ENGINE_SIM}};
+} engines[] = {{"uring", PRO_ENGINE_URING},
+               {"epoll", PRO_ENGINE_EPOLL},
+               {"iocp", PRO_ENGINE_IOCP},
+               {"sim", PRO_ENGINE_SIM}};
 
 #define ENGINES (sizeof engines / sizeof engines[0])
 
@@ -51,19 +54,20 @@ static int passed, failed, skipped;
 
 static int usage(const char *argument)
 {
-    fprintf(stderr,
-            "%s: what is %s?\n"
-            "  --engine=E       uring, epoll, iocp, sim or all; more than one is fine; default: all\n"
-            "  --only=WORDS     the sentences that contain this\n"
-            "  --seed=HEX       of the random numbers\n"
-            "  --mask=WORDS     features hidden from the engine, with commas\n"
-            "  --count=N        how much the randomised sentences do\n"
-            "  --timeout=S      seconds for one sentence\n"
-            "  --list           the sentences\n"
-            "  --quiet          failures and the last line only\n"
-            "  --times          with the time each took\n"
-            "  --keep-going     after one that hangs, too\n",
-            options.program, argument);
+    fprintf(
+        stderr,
+        "%s: what is %s?\n"
+        "  --engine=E       uring, epoll, iocp, sim or all; more than one is fine; default: all\n"
+        "  --only=WORDS     the sentences that contain this\n"
+        "  --seed=HEX       of the random numbers\n"
+        "  --mask=WORDS     features hidden from the engine, with commas\n"
+        "  --count=N        how much the randomised sentences do\n"
+        "  --timeout=S      seconds for one sentence\n"
+        "  --list           the sentences\n"
+        "  --quiet          failures and the last line only\n"
+        "  --times          with the time each took\n"
+        "  --keep-going     after one that hangs, too\n",
+        options.program, argument);
     return 2;
 }
 

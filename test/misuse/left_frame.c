@@ -1,11 +1,9 @@
 /* A function that returns with an operation in its frame.
  *
  * where: asan debug
- * asan says: belongs to an operation in flight: timer, initiated at {initiated}
- * asan says: AddressSanitizer: stack-use-after-return
- * asan says: in wait_a_little .*test/misuse/left_frame.c
+ * asan says: its frame was left, while it was the library's: an operation in flight: timer, initiated at {initiated}
  * debug says: its memory was written over while it was the library's: an operation in flight: timer, initiated at {initiated}
- * debug says: noticed outside of any handler
+ * says: noticed outside of any handler
  */
 #include "misuse.h"
 
