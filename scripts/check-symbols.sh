@@ -18,7 +18,7 @@ found=$(
     only "$declared" "$exported" | sed 's|^|include: declares what nothing defines: |'
     readelf -d $shared | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc|ld-linux.*)\.so' |
         sed "s|^|$shared: needs |"
-    nm -gA --defined-only $static | awk '$3 !~ /^(pro|pri)_/ { print $1 " defines " $3 }'
+    nm -gA --defined-only $static 2>/dev/null | awk '$3 !~ /^(pro|pri)_/ { print $1 " defines " $3 }'
 )
 [ -z "$found" ] || { echo "$found"; exit 1; }
 echo "ok symbols: $(echo "$exported" | wc -l) exported"

@@ -1,8 +1,8 @@
 /* The context switch: leave one stack, go on with another.
  *
  * A context that does not run is one pointer into its own stack, where everything else lies that a
- * function may expect to find again when a call returns.  Two implementations: assembly
- * (switch_x86_64.S, some 6 ns) and the system's ucontext (switch_ucontext.c, everywhere, some 200 ns;
+ * function may expect to find again when a call returns.  Three implementations: assembly
+ * (switch_x86_64.S, some 6 ns; switch_win64.S, which moves the thread's stack limits as well) and the system's ucontext (switch_ucontext.c, everywhere, some 200 ns;
  * on x86-64 with -DPROACTOR_CO_UCONTEXT).  Each file sees for itself whether it is the one.
  *
  * Saved: the registers that a call preserves, and where to go on.  NOT saved, hence of the thread and

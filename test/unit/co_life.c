@@ -730,11 +730,19 @@ static void *counted(void *ctx, void *ptr, size_t size)
     return pri_os_realloc(NULL, ptr, size);
 }
 
+/* The system's number for it. */
+static int no_memory(void)
+{
+    int number = 1;
+    while (pri_os_error(number) != PRO_ENOMEM) number++;
+    return number;
+}
+
 static const char *faulty;
 static int         faults(void *ctx, const char *call)
 {
     (void)ctx;
-    return faulty && strcmp(call, faulty) == 0 ? 12 : 0; /* ENOMEM */
+    return faulty && strcmp(call, faulty) == 0 ? no_memory() : 0;
 }
 
 UNIT(when_memory_ends_pro_go_says_so_and_all_comes_back)
