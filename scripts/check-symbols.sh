@@ -18,6 +18,7 @@ found=$(
     only "$declared" "$exported" | sed 's|^|include: declares what nothing defines: |'
     readelf -d $shared | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc|ld-linux.*)\.so' |
         sed "s|^|$shared: needs |"
+    readelf -lW $shared | awk '/GNU_STACK/ && /RWE/ { print "'$shared': has an executable stack" }'
     nm -gA --defined-only $static 2>/dev/null | awk '$3 !~ /^(pro|pri)_/ { print $1 " defines " $3 }'
 )
 [ -z "$found" ] || { echo "$found"; exit 1; }

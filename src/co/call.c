@@ -14,22 +14,17 @@ static void on_answer(pro_op *op)
     pri_co_resume(co);
 }
 
-/* Make one call, or all of a broadcast, of which call is the first; wait for the answer. */
-static int64_t make(const char *site, const char *what, pro_call *call, pro_loop *there,
-                    pro_call_fn *fn, void *arg)
+/* Canceled: the await yields, and that is all. */
+static int64_t refuse(pri_co *co, const char *site)
 {
-    pri_co *co = pri_co_running(site, what);
-    if (pri_co_is_canceled(co)) {
-        co->op.scope = co->scope;
-        pri_await_pass(co, site, PRO_ECANCELED);
-        return pri_await_end(co);
-    }
-    void *user = call->op.user;
-    call->op.user = co;
-    if (there)
-        pro_call_on_at(site, call, co->home->loop, there, fn, on_answer);
-    else
-        pro_broadcast_at(site, call, co->home->loop, fn, arg, on_answer);
+    co->op.scope = co->scope;
+    pri_await_pass(co, site, PRO_ECANCELED);
+    return pri_await_end(co);
+}
+
+/* A call is made, or a broadcast of which it is the first: wait for the answer. */
+static int64_t wait_for(pri_co *co, const char *site, pro_call *call, void *user)
+{
     co->away = site;
     pri_co_park(co);
     co->away = NULL;
@@ -40,14 +35,22 @@ static int64_t make(const char *site, const char *what, pro_call *call, pro_loop
 
 int64_t pro_await_call_on_at(const char *site, pro_call *call, pro_loop *there, pro_call_fn *fn)
 {
-    return make(site, "pro_await_call_on", call, there, fn, NULL);
+    pri_co *co = pri_co_running(site, "pro_await_call_on");
+    if (pri_co_is_canceled(co)) return refuse(co, site);
+    void *user = call->op.user;
+    call->op.user = co;
+    pro_call_on_at(site, call, co->home->loop, there, fn, on_answer);
+    return wait_for(co, site, call, user);
 }
 
 int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_call_fn *fn, void *arg)
 {
-    if (!pro_runtime_of(pri_co_running(site, "pro_await_broadcast")->home->loop))
-        pri_abort("%s: pro_await_broadcast on a loop that is no shard", site);
-    return make(site, "pro_await_broadcast", calls, NULL, fn, arg);
+    pri_co *co = pri_co_running(site, "pro_await_broadcast");
+    if (pri_co_is_canceled(co)) return refuse(co, site);
+    void *user = calls[0].op.user;
+    calls[0].op.user = co;
+    pro_broadcast_at(site, calls, co->home->loop, fn, arg, on_answer);
+    return wait_for(co, site, calls, user);
 }
 
 int64_t pro_await_call_on(pro_call *call, pro_loop *there, pro_call_fn *fn)

@@ -163,3 +163,8 @@ pri_context_make:
         retq
 
 #endif
+
+#ifdef __ELF__
+/* Also where there is nothing above: an object that does not say so gets an executable stack. */
+    .section .note.GNU-stack, "", @progbits
+#endif

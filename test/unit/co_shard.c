@@ -69,6 +69,29 @@ UNIT(coroutines_call_other_shards_and_get_their_answers)
     CHECK_EQ(atomic_load(&ended), SHARDS * CALLERS);
 }
 
+/* ---- Nobody there --------------------------------------------------------------------------- */
+
+static void call_nobody(void *arg)
+{
+    pro_call call = {.arg = arg}, calls[1] = {{.arg = arg}};
+    if (pro_await_call_on(&call, NULL, my_number) != PRO_ECANCELED) atomic_fetch_add(&wrong, 1);
+    if (pro_await_broadcast(calls, my_number, NULL) != PRO_ECANCELED) atomic_fetch_add(&wrong, 1);
+    atomic_fetch_add(&ended, 1);
+}
+
+UNIT(a_call_to_no_loop_and_a_broadcast_without_shards_are_canceled)
+{
+    pro_loop *loop;
+    atomic_store(&wrong, 0);
+    atomic_store(&ended, 0);
+    CHECK_EQ(pro_loop_new(&loop, NULL), PRO_OK);
+    CHECK_EQ(pro_go(pro_loop_scope(loop), call_nobody, NULL, NULL), PRO_OK);
+    CHECK(pro_loop_run(loop) > 0);
+    CHECK_EQ(atomic_load(&ended), 1);
+    CHECK_EQ(atomic_load(&wrong), 0);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+}
+
 /* ---- Cancel --------------------------------------------------------------------------------- */
 
 static pro_scope scope;
