@@ -46,7 +46,8 @@ if(sources)
     # Every result by either of the two ways in which it can come.
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows
-            COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:conform> --engine=iocp --mask=${mask})
+            COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:conform> --engine=iocp --mask=${mask}
+                --count=2000)
     endforeach()
 endif()
 
