@@ -293,7 +293,14 @@ PRI_URING_COLD bool completed(uring *u, pri_step *step, int result, bool more, p
         if (connect) break; /* no ports left: no poll would help */
         submit_again(u, step, POLLING);
         return false;
-    case -ECONNABORTED:
+    case -ECONNABORTED: /* errors of a connection that would have been accepted, not of the listener */
+    case -EPROTO:
+    case -EPERM: /* a firewall's rule */
+    case -ENETDOWN:
+    case -ENETUNREACH:
+    case -EHOSTDOWN:
+    case -EHOSTUNREACH:
+    case -ENOPROTOOPT:
         if (!multi) break;
         submit_again(u, step, 0);
         return false;
