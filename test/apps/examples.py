@@ -38,9 +38,12 @@ def reset(sock):
     sock.close()
 
 
+ECHOES = ("echo", "echo_coroutine", "echo_stackless")
+
+
 @case
 def each_says_how_it_is_called():
-    for name in ("echo", "client", "drain", "relay"):
+    for name in ECHOES + ("client", "drain", "relay"):
         done = harness.run("bin/examples/" + name, "--help")
         equal((done.returncode, done.stdout), (2, ""), f"{name} --help: exit status and stdout")
         check(done.stderr.startswith("usage: " + name), f"{name} --help: {done.stderr!r}")
@@ -50,7 +53,7 @@ def each_says_how_it_is_called():
 def each_server_says_that_its_port_is_in_use(engine):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         where = text(holder.getsockname())
-        for name, args in (("echo", []), ("drain", []), ("relay", ["127.0.0.1:1"])):
+        for name, args in [(name, []) for name in ECHOES + ("drain",)] + [("relay", ["127.0.0.1:1"])]:
             done = run(name, engine, where, *args)
             equal((done.returncode, done.stdout), (1, ""), f"{name}: exit status and stdout")
             check("address in use" in done.stderr and done.stderr.count("\n") == 1,
@@ -59,9 +62,8 @@ def each_server_says_that_its_port_is_in_use(engine):
 
 # ---- echo --------------------------------------------------------------------------------------
 
-@case_per_engine
-def echo_echoes(engine):
-    server = example("echo", engine)
+def echo(name, engine):
+    server = example(name, engine)
     handles = server.handles()
     data = harness.random_bytes(3000 * 1000)
     for _ in range(3):
@@ -70,6 +72,21 @@ def echo_echoes(engine):
     for _ in range(20):
         reset(server.connect())
     wait_until(lambda: server.handles() == handles, "the descriptors to come back")
+
+
+@case_per_engine
+def echo_echoes(engine):
+    echo("echo", engine)
+
+
+@case_per_engine
+def echo_echoes_by_coroutines(engine):
+    echo("echo_coroutine", engine)
+
+
+@case_per_engine
+def echo_echoes_without_stacks(engine):
+    echo("echo_stackless", engine)
 
 
 # ---- client ------------------------------------------------------------------------------------
