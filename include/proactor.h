@@ -11,6 +11,7 @@
 #include <proactor/loop.h>
 #include <proactor/net.h>
 #include <proactor/op.h>
+#include <proactor/poll.h>
 #include <proactor/runtime.h>
 #include <proactor/scope.h>
 #include <proactor/signal.h>

@@ -20,6 +20,7 @@
 #include <proactor/base.h>
 #include <proactor/co.h>
 #include <proactor/net.h>
+#include <proactor/poll.h>
 #include <proactor/runtime.h>
 #include <proactor/signal.h>
 #include <proactor/timer.h>
@@ -115,6 +116,18 @@ PRO_API int64_t pro_await_listener_close_by(pro_listener *l, uint64_t deadline_n
 PRO_API int64_t pro_await_listener_close_by_at(const char *site, pro_listener *l,
                                                uint64_t deadline_ns);
 
+/* pro_poll: the PRO_POLL_ bits that hold. */
+PRO_API int64_t pro_await_poll(pro_pollable *p, uint32_t what);
+PRO_API int64_t pro_await_poll_by(pro_pollable *p, uint32_t what, uint64_t deadline_ns);
+PRO_API int64_t pro_await_poll_by_at(const char *site, pro_pollable *p, uint32_t what,
+                                     uint64_t deadline_ns);
+
+/* pro_pollable_close: 0; the deadline has no effect. */
+PRO_API int64_t pro_await_pollable_close(pro_pollable *p);
+PRO_API int64_t pro_await_pollable_close_by(pro_pollable *p, uint64_t deadline_ns);
+PRO_API int64_t pro_await_pollable_close_by_at(const char *site, pro_pollable *p,
+                                               uint64_t deadline_ns);
+
 /* pro_timer_start: 0, at when_ns. */
 PRO_API int64_t pro_await_timer_start(uint64_t when_ns);
 PRO_API int64_t pro_await_timer_start_by(uint64_t when_ns, uint64_t deadline_ns);
@@ -180,6 +193,10 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_accept_by(...) pro_await_accept_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_listener_close(...) pro_await_listener_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_listener_close_by(...) pro_await_listener_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_poll(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_poll_by(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_pollable_close(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_pollable_close_by(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_timer_start(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_timer_start_by(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_sleep(...) pro_await_sleep_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

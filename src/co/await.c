@@ -371,6 +371,51 @@ int64_t pro_await_listener_close_by(pro_listener *l, uint64_t deadline_ns)
     return pro_await_listener_close_by_at("?", l, deadline_ns);
 }
 
+PRI_COLD static int64_t poll_special(const char *site, pro_pollable *p, uint32_t what,
+                                     uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_poll", &p->handle, deadline_ns);
+    if (!co->is_refused) pro_poll_at(site, &co->op, p, what, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_poll_by_at(const char *site, pro_pollable *p, uint32_t what, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &p->handle, deadline_ns))
+        return poll_special(site, p, what, deadline_ns);
+    pro_poll_at(site, &co->op, p, what, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_poll(pro_pollable *p, uint32_t what)
+{
+    return pro_await_poll_by_at("?", p, what, PRO_NEVER);
+}
+
+int64_t pro_await_poll_by(pro_pollable *p, uint32_t what, uint64_t deadline_ns)
+{
+    return pro_await_poll_by_at("?", p, what, deadline_ns);
+}
+
+int64_t pro_await_pollable_close_by_at(const char *site, pro_pollable *p, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    pri_co *co = pri_await_begin_close(site, "pro_await_pollable_close");
+    pro_pollable_close_at(site, &co->op, p, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_pollable_close(pro_pollable *p)
+{
+    return pro_await_pollable_close_by_at("?", p, PRO_NEVER);
+}
+
+int64_t pro_await_pollable_close_by(pro_pollable *p, uint64_t deadline_ns)
+{
+    return pro_await_pollable_close_by_at("?", p, deadline_ns);
+}
+
 PRI_COLD static int64_t timer_start_special(const char *site, uint64_t when_ns,
                                             uint64_t deadline_ns)
 {

@@ -33,6 +33,8 @@ FORMS = [
     ("net", "close_abort", "0"),
     ("net", "accept", "0, and *s is the connection, in scope"),
     ("net", "listener_close", "0"),
+    ("poll", "poll", "the PRO_POLL_ bits that hold"),
+    ("poll", "pollable_close", "0"),
     ("timer", "timer_start", "0, at when_ns"),
     ("timer", "sleep", "0, after delay_ns"),
     ("signal", "signal_wait", "how many came"),
@@ -69,7 +71,7 @@ CALL_MACROS = """\
 """
 
 # Closing is never refused and has no deadline.
-CLOSING = {"close", "close_abort", "listener_close"}
+CLOSING = {"close", "close_abort", "listener_close", "pollable_close"}
 
 # What a form does after its operation completed: more parameters, and the code.
 AFTER = {
@@ -160,7 +162,7 @@ class Form:
         if self.more:
             self.own += self.more.split(", ")
         self.handle = next((f"&{name_of(p)}->handle" for p in self.parameters
-                            if re.match(r"(const )?pro_(socket|listener) \*", p)), "NULL")
+                            if re.match(r"(const )?pro_(socket|listener|pollable) \*", p)), "NULL")
 
     def body(self):
         form = f"pro_await_{self.name}"

@@ -35,6 +35,10 @@ typedef enum pri_step_kind {
     PRI_STEP_SEND,    /* data, len > 0; value = bytes > 0, may be short */
     PRI_STEP_ACCEPT,  /* value = the new descriptor; multishot with PRI_STEP_MULTI */
     PRI_STEP_CONNECT, /* data = a pri_side with the address; value = 0 */
+    /* Of an engine with PRI_CAPS_POLL.  data is not the engine's; value = PRO_POLL_* bits, what holds
+     * as the step is taken included: no edge, and the descriptor may be others' to read too. */
+    PRI_STEP_POLL_IN = 5,
+    PRI_STEP_POLL_OUT = 6,
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -88,8 +92,12 @@ typedef struct pri_engine_options {
     const pro_env *env;       /* complete: no NULL function but fault */
 } pri_engine_options;
 
+/* pri_engine.caps: what not every engine does. */
+#define PRI_CAPS_POLL 0x01u /* readiness of the system's descriptors */
+
 typedef struct pri_engine {
     pro_engine     id;
+    uint32_t       caps;
     const char    *name;
     const pri_net *net;
     int            nonblocking; /* descriptors of this engine are non-blocking */

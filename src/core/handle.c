@@ -47,6 +47,11 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
     PRI_CHECKED(handle_open, handle);
 }
 
+void pri_handle_must_be_made(const pro_handle *handle, const char *site)
+{
+    if (!handle->pri_loop) pri_abort("%s: a handle that was never initialised", site);
+}
+
 /* ---- Starting ------------------------------------------------------------------------------- */
 
 static bool may_start(const pro_handle *handle, pri_direction direction)
@@ -71,6 +76,11 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
         pro_op *op = op_of_queue(queue->next);
         if (pri_op_state_of(op) == PRI_STARTED) return;
 
+        const pri_part *part = pri_op_part(op);
+        if (part && op->pri_kernel_step.kind == PRI_STEP_NONE) {
+            part->head(op); /* it stands or has left */
+            continue;
+        }
         pri_op_kind kind = pri_op_kind_of(op);
         bool        is_send = kind == PRI_OP_SEND || kind == PRI_OP_SEND_ALL;
         bool        is_over = is_send && handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
@@ -145,8 +155,8 @@ static bool is_broken(int error)
     return error == PRO_EPIPE || error == PRO_ECONNRESET || error == PRO_ECONNABORTED;
 }
 
-/* Its result stands: leave the queue and let the next one start, then run the handler. */
-static void complete(pro_op *op, int error, int64_t value)
+/* Its result stands: leave the queue and let the next one start. */
+static void leave(pro_op *op, int error, int64_t value)
 {
     pro_handle   *handle = op->pri_kernel_step.handle;
     pri_op_kind   kind = pri_op_kind_of(op);
@@ -157,7 +167,18 @@ static void complete(pro_op *op, int error, int64_t value)
     else if (direction == PRI_WRITE && error && (value > 0 || is_broken(error)))
         handle->pri_flags |= PRI_HANDLE_HOLE;
     if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
+}
+
+static void complete(pro_op *op, int error, int64_t value)
+{
+    leave(op, error, value);
     pri_op_complete(op, error, value);
+}
+
+void pri_handle_finish(pro_op *op, int error, int64_t value)
+{
+    leave(op, error, value);
+    pri_op_finish(op, error, value);
 }
 
 /* Move a step past the bytes that were transferred. */
@@ -241,10 +262,15 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
         transferred(op, record);
         return;
     }
-    if (kind == PRI_OP_CONNECT) {
+    const pri_part *part = pri_op_part(op);
+    if (part) {
+        part->record(op, record);
+        return;
+    }
+    if (kind == PRI_OP_CONNECT || kind == PRI_OP_POLL_IN || kind == PRI_OP_POLL_OUT) {
         int error = record->error;
         if (error && op->pri_cause) error = -(int)op->pri_cause;
-        complete(op, error, 0);
+        complete(op, error, error ? 0 : record->value);
         return;
     }
     if (!record->error) {
@@ -316,4 +342,12 @@ void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
     handle->pri_state = PRI_HANDLE_CLOSING;
     pri_handle_cancel(handle, PRO_ECANCELED);
     if (handle->pri_live == 0) pri_handle_end(handle);
+}
+
+void pri_handle_close_op(const char *site, pro_op *op, pro_handle *handle, bool abortive,
+                         pro_handler *done)
+{
+    pri_handle_must_be_made(handle, site);
+    pri_op_begin_close(op, handle, site, done);
+    pri_handle_close(handle, op, abortive);
 }

@@ -198,7 +198,9 @@ void pri_op_cancel(pro_op *op, int cause)
         op->pri_loop->engine->cancel(op->pri_loop, &op->pri_kernel_step);
         return;
     }
-    pro_handle *handle = op->pri_kernel_step.handle;
+    pro_handle     *handle = op->pri_kernel_step.handle;
+    const pri_part *part = pri_op_part(op);
+    if (part && state == PRI_STARTED) part->canceled(op);
     if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
     if (handle) pri_handle_left(op);
     pri_op_finish(op, cause, 0);

@@ -30,12 +30,14 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(CLOSE, "close")                                                                              \
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
+    X(POLL_IN, "poll")                                                                             \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
     X(SEND_ALL, "send_all")                                                                        \
     X(SHUTDOWN, "shutdown")                                                                        \
-    X(CONNECT, "connect")
+    X(CONNECT, "connect")                                                                          \
+    X(POLL_OUT, "poll")
 
 typedef enum pri_op_kind {
 #define PRI_OP_ENUM(kind, name) PRI_OP_##kind,
@@ -53,6 +55,21 @@ typedef enum pri_handle_state {
 /* pri_step.flags that belong to the core. */
 #define PRI_STEP_UNCOUNTED 0x10u /* its handle may be gone: data is the scope it counts in */
 #define PRI_STEP_SIDE 0x20u      /* data is a side object, ours to give back */
+#define PRI_STEP_PART 0x40u      /* data is a pri_part */
+
+/* What the core calls for an operation that a part above it sees through.  Such an operation has no
+ * kernel step, or one of readiness.
+ *
+ *     head       it is at the head of its queue, and has no step: begin (pri_op_wait) or finish it
+ *     record     its step was reported: finish it, or start it again
+ *     canceled   begun without a step, it was given up, and finishes with its cause after this
+ *
+ * All of them finish by pri_handle_finish, so that no handler runs inside. */
+typedef struct pri_part {
+    void (*head)(pro_op *op);
+    void (*record)(pro_op *op, const pri_record *record);
+    void (*canceled)(pro_op *op);
+} pri_part;
 
 static inline pri_op_state pri_op_state_of(const pro_op *op)
 {
@@ -70,6 +87,11 @@ static inline bool pri_op_is_write(pri_op_kind kind) { return kind >= PRI_OP_SEN
 static inline bool pri_op_is_transfer(pri_op_kind kind)
 {
     return kind >= PRI_OP_RECV && kind <= PRI_OP_SEND_ALL;
+}
+
+static inline const pri_part *pri_op_part(const pro_op *op)
+{
+    return op->pri_kernel_step.flags & PRI_STEP_PART ? op->pri_kernel_step.data : NULL;
 }
 
 _Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
@@ -179,7 +201,7 @@ size_t pri_op_describe(const pro_op *op, char *buf, size_t size);
 
 /* handle.c ------------------------------------------------------------------------------------ */
 
-typedef enum pri_handle_kind { PRI_SOCKET, PRI_LISTENER } pri_handle_kind;
+typedef enum pri_handle_kind { PRI_SOCKET, PRI_LISTENER, PRI_POLLABLE } pri_handle_kind;
 typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 
 /* pro_handle.pri_flags; 0: whatever comes to the head of a queue goes straight to the engine. */
@@ -219,8 +241,19 @@ void pri_handle_nothing(pro_op *op, pri_direction direction);
 /* A record that is not simply a whole transfer: a part of one, its end, an accept, a connect. */
 void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record);
 
+/* The head of its queue has its result, without a record: the queue moves on, its handler runs on this
+ * or the next turn. */
+void pri_handle_finish(pro_op *op, int error, int64_t value);
+
 /* The operation left its queue without a record: it was canceled before it started. */
 void pri_handle_left(pro_op *op);
+
+/* Aborts if it was never made. */
+void pri_handle_must_be_made(const pro_handle *handle, const char *site);
+
+/* What every close of a user does: an operation that completes when the handle has ended. */
+void pri_handle_close_op(const char *site, pro_op *op, pro_handle *handle, bool abortive,
+                         pro_handler *done);
 
 /* Close; op, if not NULL, is a begun close that completes at the end. */
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive);

@@ -8,11 +8,6 @@
 
 static const pri_net *net_of(const pro_loop *loop) { return loop->engine->net; }
 
-static void must_be_made(const pro_handle *handle, const char *site)
-{
-    if (!handle->pri_loop) pri_abort("%s: a socket or listener that was never initialised", site);
-}
-
 /* ---- Sockets -------------------------------------------------------------------------------- */
 
 void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope)
@@ -112,7 +107,7 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
                     pro_handler *done)
 {
     pro_handle *handle = &s->handle;
-    must_be_made(handle, site);
+    pri_handle_must_be_made(handle, site);
     pro_loop *loop = handle->pri_loop;
     if (!pri_op_begin(op, loop, handle, PRI_OP_CONNECT, site, done)) return;
 
@@ -150,7 +145,7 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
 static inline void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind,
                             void *buf, size_t len, pro_handler *done)
 {
-    must_be_made(&s->handle, site);
+    pri_handle_must_be_made(&s->handle, site);
     if (!pri_op_begin(op, s->handle.pri_loop, &s->handle, kind, site, done)) return;
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
     pri_step     *step = &op->pri_kernel_step;
@@ -168,7 +163,7 @@ static inline void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_
 static void transfer_vectors(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind,
                              const pro_vec *vecs, size_t count, pro_handler *done)
 {
-    must_be_made(&s->handle, site);
+    pri_handle_must_be_made(&s->handle, site);
     pro_loop *loop = s->handle.pri_loop;
     if (!pri_op_begin(op, loop, &s->handle, kind, site, done)) return;
     if (count > PRO_VECS_MAX) {
@@ -255,34 +250,26 @@ void pro_sendv_all_at(const char *site, pro_op *op, pro_socket *s, const pro_vec
 
 void pro_shutdown_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
-    must_be_made(&s->handle, site);
+    pri_handle_must_be_made(&s->handle, site);
     if (!pri_op_begin(op, s->handle.pri_loop, &s->handle, PRI_OP_SHUTDOWN, site, done)) return;
     pri_handle_queue(op, PRI_WRITE);
 }
 
 /* ---- Closing, canceling --------------------------------------------------------------------- */
 
-static void close_handle(const char *site, pro_op *op, pro_handle *handle, bool abortive,
-                         pro_handler *done)
-{
-    must_be_made(handle, site);
-    pri_op_begin_close(op, handle, site, done);
-    pri_handle_close(handle, op, abortive);
-}
-
 void pro_close_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
-    close_handle(site, op, &s->handle, false, done);
+    pri_handle_close_op(site, op, &s->handle, false, done);
 }
 
 void pro_close_abort_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
-    close_handle(site, op, &s->handle, true, done);
+    pri_handle_close_op(site, op, &s->handle, true, done);
 }
 
 void pro_listener_close_at(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
 {
-    close_handle(site, op, &l->handle, false, done);
+    pri_handle_close_op(site, op, &l->handle, false, done);
 }
 
 void pro_socket_cancel(pro_socket *s)
@@ -369,7 +356,7 @@ intptr_t pro_listener_descriptor(const pro_listener *l) { return descriptor_of(&
 static void accept_some(const char *site, pro_op *op, pro_listener *l, bool multi,
                         pro_handler *done)
 {
-    must_be_made(&l->handle, site);
+    pri_handle_must_be_made(&l->handle, site);
     pri_op_kind kind = multi ? PRI_OP_ACCEPT_MULTI : PRI_OP_ACCEPT;
     if (!pri_op_begin(op, l->handle.pri_loop, &l->handle, kind, site, done)) return;
     pri_step *step = &op->pri_kernel_step;

@@ -8,6 +8,7 @@
 
 #include <proactor/loop.h>
 #include <proactor/net.h>
+#include <proactor/poll.h>
 
 /* ---- Errors, environment ------------------------------------------------------------------- */
 
@@ -36,6 +37,9 @@ typedef struct pri_net {
     /* A stream socket of the family, close-on-exec. */
     intptr_t (*open)(const pro_env *env, int family, int nonblocking);
     int (*adopt)(const pro_env *env, intptr_t fd, int nonblocking); /* set the blocking mode */
+
+    /* Another descriptor of the same thing, close-on-exec.  NULL where PRI_CAPS_POLL is missing. */
+    intptr_t (*duplicate)(const pro_env *env, intptr_t fd);
     int (*bind)(const pro_env *env, intptr_t fd, const pro_address *address);
     int (*listen)(const pro_env *env, intptr_t fd, int backlog);
     int (*shutdown)(const pro_env *env, intptr_t fd); /* the sending side */
@@ -62,6 +66,10 @@ int64_t  pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size
 int64_t  pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);
 intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking);
 int      pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address);
+
+/* PRO_POLL_* bits for those of poll(2), and what to ask for. */
+int64_t  pri_os_poll_told(uint32_t events);
+uint32_t pri_os_poll_asked(int is_read);
 
 /* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
 #define PRI_OS_ADDRESS_SIZE 128

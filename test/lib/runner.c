@@ -250,7 +250,7 @@ static int print_sum(void)
 
 static void run_one(const t_test *test, const struct engine_name *engine)
 {
-    const char *row = engine->engine == PRO_ENGINE_SIM ? t_row_of_sim(test->name) : NULL;
+    const char *row = t_row_of(engine->engine, test->name);
     if (row) {
         skipped++;
         if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, row);

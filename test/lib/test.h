@@ -43,8 +43,8 @@ void t_add(t_test *test);
     }                                                                                              \
     static void sentence(void)
 
-/* Why this sentence cannot be tried in a simulated world (rows.c), or NULL. */
-const char *t_row_of_sim(const char *sentence);
+/* Why this sentence cannot be tried on this engine (rows.c), or NULL. */
+const char *t_row_of(pro_engine engine, const char *sentence);
 
 /* Run what was registered, as the arguments say; the exit status. */
 int t_main(int argc, char **argv);

@@ -22,6 +22,9 @@
  * then the handle's reading becomes level-triggered, where the kernel looks again by itself, until
  * data comes that nobody waits for.
  *
+ * A step of readiness (poll) is of a descriptor that others read and write, so that no bit would hold:
+ * it is registered level-triggered and for one report, for the directions that wait, each time anew.
+ *
  * What goes wrong: the kernel refuses to register (that step ends with the error), or to be looked at
  * (turn says so, if it has no records; nothing is lost).  The process has no descriptors left: an
  * accept ends with that error, and its bit stays, since the connection is still in the backlog.
@@ -31,6 +34,7 @@
  *   s.state == WAITING               ==>  not on the run list, and h.watched has the events of d
  *   s.state in RUNNABLE, CANCELED    ==>  on the run list, once
  *   h.watched == 0                  <==>  not registered
+ *   h.watched has EPOLLONESHOT      <==>  its steps are those of readiness; alone: it was reported
  *   h.watched without EPOLLET        ==>  h.watched without EPOLLOUT: it would be reported for ever
  *   turn skipped the look            ==>  the next one does not; no step began to wait unseen */
 #include "engine/epoll/epoll.h"
@@ -75,7 +79,8 @@ typedef struct __attribute__((may_alias)) handle_words {
 typedef struct __attribute__((may_alias)) step_words {
     pri_step *next; /* on the run list */
     enum { RUNNABLE, WAITING, CANCELED } state;
-    bool begun; /* a connect: the kernel is at it */
+    bool     begun; /* a connect: the kernel is at it */
+    uint32_t told;  /* of a step of readiness: events */
 } step_words;
 
 _Static_assert(sizeof(handle_words) <= sizeof((pro_handle){0}.pri_engine), "it has room");
@@ -97,8 +102,9 @@ typedef struct epoll_engine {
 static handle_words *words_of(pro_handle *handle) { return (handle_words *)handle->pri_engine; }
 static step_words   *own(pri_step *step) { return (step_words *)step->engine; }
 
-_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & 1) == 1, "odd kinds read");
-_Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT) & 1) == 0, "even kinds write");
+_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & 1) == 1, "odd kinds read");
+_Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT) & 1) == 0,
+               "even kinds write");
 
 static int direction_of(const pri_step *step) { return step->kind & 1 ? READ : WRITE; }
 
@@ -208,9 +214,27 @@ static void calm(pro_loop *loop, epoll_engine *e, pro_handle *handle)
     watch(loop, e, handle, words_of(handle)->watched | EPOLLET);
 }
 
+static uint32_t poll_events(int direction) { return pri_os_poll_asked(direction == READ); }
+
+/* It was reported, and is not watched any more.  A step that this was not for is run to ask anew. */
+static void hear_readiness(epoll_engine *e, handle_words *h, uint32_t events)
+{
+    h->watched = EPOLLONESHOT;
+    for (int d = READ; d <= WRITE; d++) {
+        pri_step *step = h->step[d];
+        if (!step || own(step)->state != WAITING) continue;
+        own(step)->told = events & (poll_events(d) | EPOLLHUP | EPOLLERR);
+        make_runnable(e, step);
+    }
+}
+
 static void hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
 {
     handle_words *h = words_of(handle);
+    if (h->watched & EPOLLONESHOT) {
+        hear_readiness(e, h, events);
+        return;
+    }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)) {
         pri_step *reader = h->step[READ];
         if (!(h->watched & EPOLLET) && !reader && (h->bits & READABLE)) calm(loop, e, handle);
@@ -345,6 +369,23 @@ static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_reco
     return error ? report_error(step, error, record) : report(step, 0, record);
 }
 
+/* What cannot be watched, like a file, is always ready. */
+static int run_poll(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (own(step)->told) return report(step, pri_os_poll_told(own(step)->told), record);
+    uint32_t events = EPOLLONESHOT;
+    own(step)->state = WAITING;
+    for (int d = READ; d <= WRITE; d++)
+        if (h->step[d] && own(h->step[d])->state == WAITING) events |= poll_events(d);
+    int error = events == h->watched ? 0 : watch(loop, e, step->handle, events);
+    if (error == -EPERM)
+        return report(step, pri_os_poll_told(poll_events(direction_of(step))), record);
+    if (error) return report_error(step, error, record);
+    e->owes_look = true;
+    return 0;
+}
+
 /* Errors of the connection that would have been accepted, not of the listener. */
 static bool is_of_connection(intptr_t error)
 {
@@ -396,6 +437,8 @@ static int run(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *reco
     if (step->kind == PRI_STEP_RECV) return run_recv(loop, e, step, records);
     if (step->kind == PRI_STEP_SEND) return run_send(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
+    if (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT)
+        return run_poll(loop, e, step, records);
     assert(step->kind == PRI_STEP_ACCEPT);
     return run_accept(loop, e, step, records, room);
 }
@@ -430,6 +473,7 @@ static void epoll_start(pro_loop *loop, pri_step *step)
     }
     own(step)->state = RUNNABLE;
     own(step)->begun = false;
+    own(step)->told = 0;
     append(e, step);
 }
 
@@ -584,6 +628,7 @@ static int epoll_bind(pro_loop *loop)
 
 const pri_engine pri_engine_epoll = {
     .id = PRO_ENGINE_EPOLL,
+    .caps = PRI_CAPS_POLL,
     .name = "epoll",
     .net = &pri_os_net,
     .nonblocking = 1,

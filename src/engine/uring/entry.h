@@ -91,9 +91,10 @@ PRI_URING_COLD void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8
 
 static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
 {
-    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT;
+    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT ||
+              step->kind == PRI_STEP_POLL_IN;
     sqe->opcode = IORING_OP_POLL_ADD;
-    sqe->poll32_events = __io_uring_prep_poll_mask(in ? POLLIN : POLLOUT);
+    sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(in));
 }
 
 /* The rarer kinds. */
@@ -118,6 +119,8 @@ PRI_URING_COLD void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_
         sqe->off = pri_os_address_out(&side->address, side->scratch);
         sqe->addr = (uintptr_t)side->scratch;
         break;
+    case PRI_STEP_POLL_IN:
+    case PRI_STEP_POLL_OUT: fill_poll(sqe, step); break;
     default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
     }
 }

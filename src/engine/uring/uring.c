@@ -313,7 +313,8 @@ PRI_URING_COLD bool completed(uring *u, pri_step *step, int result, bool more, p
     }
     set_phase(words, REPORTED);
     if (result >= 0) {
-        report(record, step, result, PRO_OK, 0);
+        bool is_poll = step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
+        report(record, step, is_poll ? pri_os_poll_told((uint32_t)result) : result, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) pri_uring_filled(step, (size_t)result);
     } else {
         report(record, step, 0, result == -ECANCELED ? PRO_ECANCELED : pri_os_error(result),
@@ -551,6 +552,7 @@ static void uring_fini(pro_loop *loop)
 
 const pri_engine pri_engine_uring = {
     .id = PRO_ENGINE_URING,
+    .caps = PRI_CAPS_POLL,
     .name = "uring",
     .net = &pri_os_net,
     .nonblocking = 0,

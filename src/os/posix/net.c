@@ -41,6 +41,13 @@ static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
     return answer(fcntl((int)fd, F_SETFL, wanted));
 }
 
+static intptr_t net_duplicate(const pro_env *env, intptr_t fd)
+{
+    int fault = pri_os_fault(env, "fcntl");
+    if (fault) return fault;
+    return answer(fcntl((int)fd, F_DUPFD_CLOEXEC, 0));
+}
+
 static int net_bind(const pro_env *env, intptr_t fd, const pro_address *address)
 {
     int fault = pri_os_fault(env, "bind");
@@ -184,6 +191,7 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
 const pri_net pri_os_net = {
     .open = net_open,
     .adopt = net_adopt,
+    .duplicate = net_duplicate,
     .bind = net_bind,
     .listen = net_listen,
     .shutdown = net_shutdown,
