@@ -21,6 +21,10 @@ if(PROACTOR_LTO)
     set(lto -flto=auto -ffat-lto-objects)
 endif()
 
+# Neighbouring pointers are stored one by one: gathered in a vector register they cost more on the way
+# of an operation (docs/design/performance.md).
+add_compile_options(-fno-tree-slp-vectorize)
+
 # The presets turn warnings into errors; a build without them, with a compiler that we have not
 # seen, does not.
 add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes

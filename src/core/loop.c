@@ -239,7 +239,8 @@ static int64_t turn(pro_loop *loop, bool may_wait)
     if (!pri_wheel_idle(&loop->timers)) pri_wheel_expire(&loop->timers, loop->now_ns, &due);
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
-    for (int i = 0; i < count; i++) pri_op_record(loop, &loop->records[i]);
+    const pri_record *record = loop->records;
+    for (int left = count; left > 0; left--) pri_op_record(loop, record++);
     pri_op_expire(&due);
     end_drains(loop);
     if (!pri_list_empty(&loop->ready)) pri_op_run_ready(loop);

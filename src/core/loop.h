@@ -94,13 +94,10 @@ void       pri_scope_init_root(pro_loop *loop);
 pro_scope *pri_scope_next(const pro_scope *root, pro_scope *s); /* in a walk over a tree; or NULL */
 void       pri_scope_check(pro_scope *scope); /* it is ending and its count changed: is it over? */
 void       pri_scope_tell(pro_loop *loop);    /* run the functions that are due */
-_Noreturn void pri_scope_overflow(void);
 
-/* One thing more lives in it. */
-static inline void pri_scope_count(pro_scope *scope)
-{
-    if (++scope->pri_live == 0) pri_scope_overflow();
-}
+/* One thing more lives in it.  2^32 of them do not fit into memory; holds, which need none, are
+ * checked. */
+static inline void pri_scope_count(pro_scope *scope) { scope->pri_live++; }
 
 /* One less; it may now be over. */
 static inline void pri_scope_uncount(pro_scope *scope)

@@ -10,6 +10,7 @@
  *   state == IDLE                   <==>  the operation is the caller's
  *   state in QUEUED..READY           ==>  it is in the list of its scope, and counted there
  *   state in QUEUED, STARTED         ==>  on the timer wheel if and only if it has a deadline
+ *   state in IDLE, READY, POSTED     ==>  on no wheel: pri_timer.next == NULL
  *   pri_cause != 0                   ==>  state in QUEUED..READY; written once per life
  *   the scope's count is given back only after the handler returned */
 #include "core/op.h"
@@ -74,7 +75,8 @@ void pri_op_refuse(pro_op *op, pro_scope *scope, int error)
 
 void pri_op_begin_close(pro_op *op, pro_handle *handle, const char *site, pro_handler *done)
 {
-    uncount_on_handle(op, pri_op_prepare(op, handle->pri_loop, handle, PRI_OP_CLOSE, site, done));
+    uncount_on_handle(
+        op, pri_op_prepare(op, handle, handle->pri_scope, PRI_STEP_NONE, PRI_OP_CLOSE, site, done));
 }
 
 /* ---- Ending --------------------------------------------------------------------------------- */
@@ -155,10 +157,10 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
         pri_handle_record(loop, op, record);
         return;
     }
-    pro_handle   *handle = step->handle;
-    pri_direction direction = pri_op_is_write(kind) ? PRI_WRITE : PRI_READ;
+    pro_handle *handle = step->handle;
     pri_list_unlink(&op->pri_queue);
-    if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
+    if (PRI_RARELY(op->pri_queue.next != op->pri_queue.prev)) /* it was not alone */
+        pri_handle_start(handle, pri_op_is_write(kind) ? PRI_WRITE : PRI_READ);
     settle(op, PRO_OK, op->value + record->value);
     deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle);
 }

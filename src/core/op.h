@@ -13,6 +13,7 @@
 #define PRI_OP_H
 
 #include "core/checked.h"
+#include "core/layout.h"
 #include "core/loop.h"
 
 typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
@@ -96,31 +97,30 @@ static inline const pri_part *pri_op_part(const pro_op *op)
 
 _Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
 
-/* IDLE -> QUEUED, counted in its scope, which is returned. */
-static inline pro_scope *pri_op_prepare(pro_op *op, pro_loop *loop, pro_handle *handle,
-                                        pri_op_kind kind, const char *site, pro_handler *done)
+/* IDLE -> QUEUED, with a step of this kind, counted in its scope, which is returned: its own, or home. */
+static inline pro_scope *pri_op_prepare(pro_op *op, pro_handle *handle, pro_scope *home,
+                                        pri_step_kind step_kind, pri_op_kind kind, const char *site,
+                                        pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
+    pro_loop *loop = home->pri_loop;
     PRI_CHECKED(may_begin, op, loop, handle, site, kind);
-    if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(op, site, kind);
-    step->kind = PRI_STEP_NONE;
+    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(op, site, kind);
+    step->kind = (uint8_t)step_kind;
     step->flags = 0;
     step->op_state = PRI_QUEUED;
     step->op_kind = (uint8_t)kind;
     step->generation++;
     step->handle = handle;
     op->value = 0;
-    op->error = PRO_OK;
     op->pri_cause = 0;
     op->pri_done = done;
     op->pri_loop = loop;
     op->pri_site = site;
     op->pri_correlation = loop->correlation ? loop->correlation : ++loop->correlation_last;
     op->pri_start_ns = loop->now_ns;
-    op->pri_timer.next = NULL;
 
-    pro_scope *scope = op->scope;
-    if (!scope) scope = handle ? handle->pri_scope : &loop->root;
+    pro_scope *scope = op->scope ? op->scope : home;
     PRI_CHECKED(begun, op, scope);
     pri_list_append(&scope->pri_ops, &op->pri_scope);
     pri_scope_count(scope);
@@ -131,20 +131,36 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_loop *loop, pro_handle *
 /* It has its result already: a closing scope, a closed handle. */
 void pri_op_refuse(pro_op *op, pro_scope *scope, int error);
 
-/* Begin the life of an operation: IDLE -> QUEUED, counted in its scope, its deadline on the wheel;
- * aborts if it is in flight.  handle may be NULL.  false: it was refused and has its result. */
-static inline bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
-                                const char *site, pro_handler *done)
+/* Would it be admitted, and has it no deadline? */
+static inline bool pri_op_is_plain(const pro_op *op, const pro_scope *scope)
 {
-    pro_scope *scope = pri_op_prepare(op, loop, handle, kind, site, done);
-    bool       is_closed = handle && handle->pri_state != PRI_HANDLE_OPEN;
+    const pro_handle *handle = op->pri_kernel_step.handle;
+    return handle->pri_state == PRI_HANDLE_OPEN && scope->pri_state < PRI_SCOPE_CLOSING &&
+           op->deadline_ns == PRO_NEVER;
+}
+
+/* A prepared operation: counted on its handle, its deadline on the wheel; or, and then the answer is
+ * false, it is refused and has its result. */
+static inline bool pri_op_admit(pro_op *op, pro_scope *scope)
+{
+    pro_handle *handle = op->pri_kernel_step.handle;
+    bool        is_closed = handle && handle->pri_state != PRI_HANDLE_OPEN;
     if (is_closed || scope->pri_state >= PRI_SCOPE_CLOSING) {
         pri_op_refuse(op, scope, is_closed ? PRO_ECLOSED : PRO_ECANCELED);
         return false;
     }
     if (handle) handle->pri_live++;
-    if (op->deadline_ns != PRO_NEVER) pri_wheel_insert(&loop->timers, &op->pri_timer);
+    if (op->deadline_ns != PRO_NEVER) pri_wheel_insert(&op->pri_loop->timers, &op->pri_timer);
     return true;
+}
+
+/* Begin the life of an operation: prepare and admit; aborts if it is in flight.  handle may be NULL.
+ * false: it was refused and has its result. */
+static inline bool pri_op_begin(pro_op *op, pro_loop *loop, pro_handle *handle, pri_op_kind kind,
+                                const char *site, pro_handler *done)
+{
+    pro_scope *home = handle ? handle->pri_scope : &loop->root;
+    return pri_op_admit(op, pri_op_prepare(op, handle, home, PRI_STEP_NONE, kind, site, done));
 }
 
 /* The same for an operation that ends handles: never refused, no deadline. */
@@ -220,13 +236,14 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
 void pri_handle_start(pro_handle *handle, pri_direction direction);
 
 /* Queue a begun operation in a direction; start it if it is the first. */
-static inline void pri_handle_queue(pro_op *op, pri_direction direction)
+static inline void pri_handle_queue(pro_op *op, pro_handle *handle, pri_direction direction,
+                                    bool has_step)
 {
-    pro_handle *handle = op->pri_kernel_step.handle;
-    pri_link   *queue = &handle->pri_queue[direction];
+    pri_link *queue = &handle->pri_queue[direction];
+    bool      is_first = pri_list_empty(queue);
     pri_list_append(queue, &op->pri_queue);
-    if (queue->next != &op->pri_queue) return;
-    if (handle->pri_flags == 0 && op->pri_kernel_step.kind != PRI_STEP_NONE)
+    if (!is_first) return;
+    if (handle->pri_flags == 0 && has_step)
         pri_op_start(op);
     else
         pri_handle_start(handle, direction);

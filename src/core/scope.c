@@ -22,6 +22,7 @@ enum {
     ENDED = PRI_SCOPE_ENDED
 };
 enum { TELL_STOP = 1, TELL_CHECK = 2 };
+enum { HOLDS_MAX = INT32_MAX };
 
 static pro_scope *scope_of_sibling(pri_link *link)
 {
@@ -76,8 +77,6 @@ void pro_scope_on_stop(pro_scope *scope, pro_scope_fn *on_stop)
 
 /* ---- Counting ------------------------------------------------------------------------------- */
 
-void pri_scope_overflow(void) { pri_abort("a scope counts more than 2^32 - 1 things"); }
-
 void pri_scope_check(pro_scope *scope)
 {
     if (scope->pri_state == OPEN || scope->pri_tell) return; /* told later, checked then */
@@ -89,6 +88,7 @@ void pri_scope_check(pro_scope *scope)
 
 void pro_scope_hold(pro_scope *scope)
 {
+    if (scope->pri_holds == HOLDS_MAX) pri_abort("a scope is held more than %u times", HOLDS_MAX);
     scope->pri_holds++;
     pri_scope_count(scope);
 }

@@ -27,7 +27,7 @@ void pro_poll_at(const char *site, pro_op *op, pro_pollable *p, uint32_t what, p
         return;
     }
     op->pri_kernel_step.kind = is_out ? PRI_STEP_POLL_OUT : PRI_STEP_POLL_IN;
-    pri_handle_queue(op, is_out ? PRI_WRITE : PRI_READ);
+    pri_handle_queue(op, &p->handle, is_out ? PRI_WRITE : PRI_READ, true);
 }
 
 void pro_pollable_close_at(const char *site, pro_op *op, pro_pollable *p, pro_handler *done)

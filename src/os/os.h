@@ -59,7 +59,9 @@ enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
 extern const pri_net pri_os_net;
 
 /* What an engine that makes the calls itself needs; one attempt, never waiting (the descriptor is
- * non-blocking); -EAGAIN and the like come back as they are, EINTR is retried inside. */
+ * non-blocking); -EAGAIN and the like come back as they are.  EINTR is retried inside, but for the first
+ * two: there the caller does, who knows the arguments still, so that the common way has not to keep
+ * them. */
 int64_t  pri_os_recv(const pro_env *env, intptr_t fd, void *buf, size_t len);
 int64_t  pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t len);
 int64_t  pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);

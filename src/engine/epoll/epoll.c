@@ -49,6 +49,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/layout.h"
+
 enum { READ, WRITE };
 
 /* Bits of a handle.  Zero is what holds for a new one: try to write, wait before reading. */
@@ -251,16 +253,21 @@ static void hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t e
 
 /* ---- Steps: each function returns how many records it wrote --------------------------------- */
 
-static int report(pri_step *step, int64_t value, pri_record *record)
+PRI_IN_PLACE int report_in(int direction, pri_step *step, int64_t value, pri_record *record)
 {
-    pri_step **place = &words_of(step->handle)->step[direction_of(step)];
+    pri_step **place = &words_of(step->handle)->step[direction];
     assert(*place == step);
     *place = NULL;
     *record = (pri_record){.step = step, .value = value};
     return 1;
 }
 
-static int report_error(pri_step *step, int64_t error, pri_record *record)
+static int report(pri_step *step, int64_t value, pri_record *record)
+{
+    return report_in(direction_of(step), step, value, record);
+}
+
+PRI_APART int report_error(pri_step *step, int64_t error, pri_record *record)
 {
     report(step, 0, record);
     record->error = pri_os_error((int)error);
@@ -276,7 +283,7 @@ static uint32_t events_for(const handle_words *h, int direction)
 }
 
 /* Not now: the step waits for the events of its direction. */
-static int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     handle_words *h = words_of(step->handle);
     int           direction = direction_of(step);
@@ -309,42 +316,50 @@ static void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t l
         h->bits &= (uint8_t)~READABLE; /* the kernel says it again if there is more */
 }
 
-static int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+PRI_APART int64_t transfer_vectors(epoll_engine *e, const pri_step *step)
 {
-    handle_words *h = words_of(step->handle);
+    const pri_side *side = step->data;
+    const pro_vec  *vecs = side->vecs + side->first;
+    size_t          count = side->count - side->first;
+    intptr_t        fd = step->handle->pri_fd;
+    return step->kind == PRI_STEP_RECV ? pri_os_recvv(e->env, fd, vecs, count)
+                                       : pri_os_sendv(e->env, fd, vecs, count);
+}
+
+PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    pro_handle   *handle = step->handle;
+    handle_words *h = words_of(handle);
     if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
 
-    intptr_t fd = step->handle->pri_fd;
-    int64_t  n;
-    pri_loop_count_system_call(loop);
-    if (step->flags & PRI_STEP_VECTORS) {
-        const pri_side *side = step->data;
-        n = pri_os_recvv(e->env, fd, side->vecs + side->first, side->count - side->first);
-    } else {
-        n = pri_os_recv(e->env, fd, step->data, step->len);
-    }
-    learn_from_receive(h, step->handle->pri_family != PRO_FAMILY_NONE, n, step->len);
-    if (n >= 0) return report(step, n, record);
+    int64_t n;
+    do {
+        pri_loop_count_system_call(loop);
+        n = PRI_RARELY(step->flags & PRI_STEP_VECTORS)
+                ? transfer_vectors(e, step)
+                : pri_os_recv(e->env, step->handle->pri_fd, step->data, step->len);
+    } while (n == -EINTR);
+    learn_from_receive(h, handle->pri_family != PRO_FAMILY_NONE, n, step->len);
+    if (n >= 0) return report_in(READ, step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);
 }
 
-static int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
-    handle_words *h = words_of(step->handle);
+    pro_handle   *handle = step->handle;
+    handle_words *h = words_of(handle);
     if (h->bits & BLOCKED) return wait_for_events(loop, e, step, record);
 
-    intptr_t fd = step->handle->pri_fd;
-    int64_t  n;
-    pri_loop_count_system_call(loop);
-    if (step->flags & PRI_STEP_VECTORS) {
-        const pri_side *side = step->data;
-        n = pri_os_sendv(e->env, fd, side->vecs + side->first, side->count - side->first);
-    } else {
-        n = pri_os_send(e->env, fd, step->data, step->len);
-    }
+    int64_t n;
+    do {
+        pri_loop_count_system_call(loop);
+        n = PRI_RARELY(step->flags & PRI_STEP_VECTORS)
+                ? transfer_vectors(e, step)
+                : pri_os_send(e->env, step->handle->pri_fd, step->data, step->len);
+    } while (n == -EINTR);
     if (n == -EAGAIN || (n > 0 && (size_t)n < step->len)) h->bits |= BLOCKED;
-    if (n >= 0) return report(step, n, record);
+    if (n >= 0) return report_in(WRITE, step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);
 }
@@ -427,15 +442,14 @@ static int run_accept(pro_loop *loop, epoll_engine *e, pri_step *step, pri_recor
     return count;
 }
 
-static int run(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *records, int room)
+PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *records,
+                        int room)
 {
     if (own(step)->state == CANCELED) {
         report(step, 0, records);
         records->error = PRO_ECANCELED;
         return 1;
     }
-    if (step->kind == PRI_STEP_RECV) return run_recv(loop, e, step, records);
-    if (step->kind == PRI_STEP_SEND) return run_send(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
     if (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT)
         return run_poll(loop, e, step, records);
@@ -446,14 +460,20 @@ static int run(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *reco
 /* Run what is on the list now, each step once, while there is room for records. */
 static int run_list(pro_loop *loop, epoll_engine *e, pri_record *records, int room)
 {
-    const pri_step *end = e->last; /* what is appended meanwhile is behind it */
-    int             count = 0;
-    while (e->first && count < room) {
+    const pri_step   *last = e->last; /* what is appended meanwhile is behind it */
+    pri_record       *record = records;
+    const pri_record *end = records + room;
+    while (e->first && record < end) {
         pri_step *step = pop(e);
-        count += run(loop, e, step, &records[count], room - count);
-        if (step == end) break;
+        if (PRI_RARELY(own(step)->state == CANCELED || step->kind > PRI_STEP_SEND))
+            record += run_other(loop, e, step, record, (int)(end - record));
+        else if (step->kind == PRI_STEP_RECV)
+            record += run_recv(loop, e, step, record);
+        else
+            record += run_send(loop, e, step, record);
+        if (step == last) break;
     }
-    return count;
+    return (int)(record - records);
 }
 
 /* ---- The contract --------------------------------------------------------------------------- */

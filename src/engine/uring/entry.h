@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "core/layout.h"
 #include "engine/uring/probe.h"
 
 _Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
@@ -30,10 +31,6 @@ _Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
 _Static_assert(sizeof(struct msghdr) <= PRI_OS_ADDRESS_SIZE, "a header fits into the scratch room");
 
 enum { ADDRESS_BITS = 48, OWN_ENTRIES = 4096 };
-
-/* For the path of a receive and a send, which is worth its copies; and for what is beside it. */
-#define PRI_URING_HOT static inline __attribute__((always_inline))
-#define PRI_URING_COLD static __attribute__((noinline, cold))
 
 /* In place of an address, for entries that are not a step's. */
 enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE };
@@ -78,7 +75,7 @@ static inline pri_step *step_of_tag(uint64_t tag)
     return (pri_step *)(uintptr_t)(tag & ((UINT64_C(1) << ADDRESS_BITS) - 1));
 }
 
-PRI_URING_COLD void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t opcode)
+PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t opcode)
 {
     struct msghdr *msg = (struct msghdr *)(void *)side->scratch;
     memset(msg, 0, sizeof *msg);
@@ -98,7 +95,7 @@ static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
 }
 
 /* The rarer kinds. */
-PRI_URING_COLD void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
 {
     uint32_t  state = words_of(step)->state;
     pri_side *side = step->data;
@@ -127,8 +124,8 @@ PRI_URING_COLD void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_
 
 /* Give the step its entry, which is all zero: from now on the kernel's completion ends it.
  * state is what it has beside the phase.  Inline, and in this order, since every receive and send comes along here. */
-PRI_URING_HOT void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe *sqe,
-                             uint32_t features, uint16_t sequence)
+PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe *sqe,
+                            uint32_t features, uint16_t sequence)
 {
     const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
     step_words  *words = words_of(step);

@@ -72,7 +72,7 @@ static uring *uring_of(const pro_loop *loop) { return pri_loop_engine_state(loop
 /* ---- The two queues -------------------------------------------------------------------------- */
 
 /* An empty entry, or NULL: the submission queue is full. */
-PRI_URING_HOT struct io_uring_sqe *entry(uring *u)
+PRI_IN_PLACE struct io_uring_sqe *entry(uring *u)
 {
     struct io_uring_sq *sq = &u->ring.sq;
     if (sq->sqe_tail - IO_URING_READ_ONCE(*sq->khead) >= sq->ring_entries) return NULL;
@@ -119,7 +119,7 @@ static int enter(uring *u, bool wait)
 
 /* ---- Entries ---------------------------------------------------------------------------------- */
 
-PRI_URING_COLD void wait_for_entry(uring *u, pri_step *step, uint32_t state)
+PRI_APART void wait_for_entry(uring *u, pri_step *step, uint32_t state)
 {
     words_of(step)->state = state | WAITING;
     pri_list_append(&u->waiting, &words_of(step)->link);
@@ -127,7 +127,7 @@ PRI_URING_COLD void wait_for_entry(uring *u, pri_step *step, uint32_t state)
 
 /* An entry at once if there is room, else in the next turn.  Entries become free in turns only, and
  * go to those who wait first: so there is room only if nobody waits. */
-PRI_URING_HOT void submit(uring *u, pri_step *step, uint32_t state)
+PRI_IN_PLACE void submit(uring *u, pri_step *step, uint32_t state)
 {
     struct io_uring_sqe *sqe = entry(u);
     if (sqe)
@@ -210,7 +210,7 @@ static bool arm_timer(uring *u, uint64_t at_ns)
 
 /* ---- Completions ------------------------------------------------------------------------------ */
 
-PRI_URING_COLD void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
+PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
 {
     switch (what) {
     case OWN_WAKE:
@@ -262,7 +262,7 @@ static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *re
 }
 
 /* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
-PRI_URING_COLD bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
+PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
 {
     step_words *words = words_of(step);
     bool        multi = step->flags & PRI_STEP_MULTI;

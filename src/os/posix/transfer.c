@@ -1,7 +1,8 @@
 /* One attempt each at what an engine does with a socket: receive, send, accept, connect.
  *
- * The descriptor is non-blocking, so none of them waits.  EINTR is retried here, one from the
- * environment too: it is asked again before each attempt, and counts down. */
+ * The descriptor is non-blocking, so none of them waits.  EINTR is retried here (but for the plain
+ * receive and send, see os.h), one from the environment too: it is asked again before each attempt, and
+ * counts down. */
 #include <errno.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -30,22 +31,14 @@ static int64_t answer(ssize_t result) { return result < 0 ? -errno : result; }
 
 int64_t pri_os_recv(const pro_env *env, intptr_t fd, void *buf, size_t len)
 {
-    int64_t n;
-    do {
-        int fault = pri_os_fault(env, "recv");
-        n = fault ? fault : answer(recv((int)fd, buf, len, 0));
-    } while (n == -EINTR);
-    return n;
+    int fault = pri_os_fault(env, "recv");
+    return fault ? fault : answer(recv((int)fd, buf, len, 0));
 }
 
 int64_t pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t len)
 {
-    int64_t n;
-    do {
-        int fault = pri_os_fault(env, "send");
-        n = fault ? fault : answer(send((int)fd, buf, len, MSG_NOSIGNAL));
-    } while (n == -EINTR);
-    return n;
+    int fault = pri_os_fault(env, "send");
+    return fault ? fault : answer(send((int)fd, buf, len, MSG_NOSIGNAL));
 }
 
 static struct msghdr message_of(const pro_vec *vecs, size_t count)

@@ -1,0 +1,17 @@
+/* What the compiler cannot know: which way most calls go.  The way of a receive and a send is worth its
+ * copies and stays in one piece; what is seldom walked stands apart, so that the plain way needs no
+ * frame for its sake.  What that is worth: docs/design/performance.md. */
+#ifndef PRI_LAYOUT_H
+#define PRI_LAYOUT_H
+
+#if defined(__GNUC__)
+#define PRI_RARELY(condition) __builtin_expect(!!(condition), 0)
+#define PRI_IN_PLACE static inline __attribute__((always_inline))
+#define PRI_APART static __attribute__((noinline, cold))
+#else
+#define PRI_RARELY(condition) (condition)
+#define PRI_IN_PLACE static inline
+#define PRI_APART static
+#endif
+
+#endif
