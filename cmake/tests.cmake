@@ -59,7 +59,11 @@ endif()
 # Not under valgrind: it holds its one lock while a thread waits in a ring.
 pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan windows
     ENGINES ${engines})
+# The same on threads of a simulated world.
+pro_step(unit-shard-sim COMMAND ${CMAKE_COMMAND} -E env PROACTOR_ENGINE=sim $<TARGET_FILE:unit-shard>)
 if(co IN_LIST parts)
+    pro_step(unit-co_shard-sim COMMAND ${CMAKE_COMMAND} -E env PROACTOR_ENGINE=sim
+        $<TARGET_FILE:unit-co_shard>)
     foreach(name life switch)
         pro_test(unit-co_${name} SOURCES test/unit/co_${name}.c LINK ${test_libs}
             CONFIGS release debug asan tsan valgrind clang windows)
@@ -108,6 +112,14 @@ if(sources AND NOT WIN32)
     target_compile_options(sim_echo PRIVATE -Wno-missing-prototypes)
     target_link_libraries(sim_echo PRIVATE proactor)
     pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> CONFIGS release asan clang TIMEOUT 600)
+    # Whole programs under PROACTOR_ENGINE=sim.
+    file(GLOB sources CONFIGURE_DEPENDS test/sim/programs/*.c)
+    foreach(source IN LISTS sources)
+        cmake_path(GET source STEM name)
+        pro_program(sim-${name} DIR test/sim-programs OUTPUT ${name} SOURCES ${source})
+    endforeach()
+    pro_step(sim-programs COMMAND python3 ${PROJECT_SOURCE_DIR}/test/sim/programs.py
+        ${PROJECT_BINARY_DIR} CONFIGS release asan)
 endif()
 
 # ---- scripts that drive the programs; their argument is the build directory --------------------

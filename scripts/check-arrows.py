@@ -24,7 +24,8 @@ ARROWS = {
     "src/engine/uring": ["core/", "os/", "engine/uring/"],
     "src/engine/epoll": ["core/", "os/", "engine/epoll/"],
     "src/engine/iocp": ["core/", "os/", "engine/iocp/"],
-    "src/engine/sim": ["core/", "os/", "engine/sim/"],
+    # Its threads are stacks, and coroutines run on them: the switch, and which one is current (ADR 11).
+    "src/engine/sim": ["core/", "os/", "co/co.h", "engine/sim/"],
     "src/engine/scripted": ["core/", "os/", "engine/scripted/"],
     "src/compose.c": ["core/", "os/", "engine/"],
     "apps": [],

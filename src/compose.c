@@ -8,6 +8,7 @@
 #include "core/loop.h"
 #include "engine/engines.h"
 #include "engine/sim/sim.h"
+#include "os/thread.h"
 
 /* In the order of preference for AUTO, which never takes the last one: a simulated world is asked for
  * by name. */
@@ -59,6 +60,35 @@ static bool engine_by_name(const char *name, pro_engine *id)
     return false;
 }
 
+/* The engine that is asked for: by the options; where they say AUTO by the environment, and inside of
+ * a simulated world by that.  false: no such engine. */
+static bool wanted_engine(const pro_loop_options *options, pro_engine *id, const char **why)
+{
+    const char *name = getenv("PROACTOR_ENGINE");
+    *id = options->engine;
+    *why = "the program asked for an engine by name";
+    if (options->engine != PRO_ENGINE_AUTO) return true;
+    *why = NULL;
+    if (name && *name) {
+        *why = "PROACTOR_ENGINE";
+        return engine_by_name(name, id);
+    }
+    if (!pri_sim_is_current()) return true;
+    *why = "this thread has a simulated world";
+    *id = PRO_ENGINE_SIM;
+    return true;
+}
+
+const pri_threads *pri_threads_of(const pro_loop_options *options)
+{
+    pro_engine  id;
+    const char *why;
+    if (!wanted_engine(options, &id, &why)) return &pri_os_threads; /* and no loop is made */
+    for (int i = 0; i < ENGINES; i++)
+        if (engines[i]->id == id && engines[i]->threads) return engines[i]->threads;
+    return &pri_os_threads;
+}
+
 /* Probe one engine and make a loop on it. */
 static int try_engine(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,
                       pri_why *why)
@@ -102,16 +132,13 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
     else
         pro_loop_options_init(&options);
 
-    pri_why why = {.len = 0};
-    if (options.engine == PRO_ENGINE_AUTO) {
-        const char *name = getenv("PROACTOR_ENGINE");
-        if (name && *name) {
-            if (!engine_by_name(name, &options.engine)) return PRO_EINVAL;
-            pri_why_add(&why, "PROACTOR_ENGINE=%s", name);
-        }
-    } else {
-        pri_why_add(&why, "the program asked for an engine by name");
-    }
+    pri_why     why = {.len = 0};
+    const char *reason;
+    if (!wanted_engine(&options, &options.engine, &reason)) return PRO_EINVAL;
+    if (reason && strcmp(reason, "PROACTOR_ENGINE") == 0)
+        pri_why_add(&why, "PROACTOR_ENGINE=%s", getenv(reason));
+    else if (reason)
+        pri_why_add(&why, "%s", reason);
     const char *mask = options.mask ? options.mask : getenv("PROACTOR_MASK");
     if (!is_known_mask(mask)) return PRO_EINVAL;
     if (mask && *mask) pri_why_add(&why, "masked: %s", mask);

@@ -11,16 +11,23 @@
  *
  * A world is made of nodes (machines) and links between them.  A node's main function makes loops
  * and initiates, and returns; the world then turns those loops as their completions and timers
- * come.  Time is virtual: it jumps to the next event, and a handler takes none.  A seed decides
+ * come.  Or it is a whole program: it runs its loop, or starts a pro_runtime and joins it, and returns
+ * when it is over.  Shards are threads of the world then: stacks of the one real thread, each of which
+ * runs until it waits; the seed decides which is next.  Time is virtual: it jumps to the next event, and a handler takes none.  A seed decides
  * everything: the order of what happens at one time, delays, short reads, resets, partitions.  The
  * same seed gives the same run, told by the same digest.
  *
  * Without a world: a loop with the engine PRO_ENGINE_SIM (or PROACTOR_ENGINE=sim in the environment)
  * that is made on a thread with no world gets one of its own, shared by the loops of that thread, with
- * one node.  The program runs its loop as always, and time moves while it waits.
+ * one node; a pro_runtime with such loops likewise.  The program runs its loop as always, and time
+ * moves while it waits.  If it waits with nothing left to happen, that is told, and the process ends with
+ * status 1.  The world goes with the last loop; the next one goes on at its time.
  *
  * The environment: PROACTOR_SEED=N is the seed of worlds that were given none; PROACTOR_PLAN=
- * "calm", "all", or names of faults with commas ("short_read,delay") replaces their faults.
+ * "calm", "mild", "all", or names of faults with commas ("short_read,delay") replaces their faults.
+ * For worlds that were made without being asked for: PROACTOR_EVENTS=1 tells every event,
+ * PROACTOR_DIGEST=1 the digest at the end.  A loop that is made with PRO_ENGINE_AUTO on a thread that has
+ * a world is the world's.
  *
  * Threads: a world, its nodes and its loops belong to the thread that made the world; one world per
  * thread at a time.  Nothing here may be called from other threads. */
@@ -102,9 +109,9 @@ PRO_API int pro_sim_free(pro_sim *world);
 
 typedef void pro_sim_main(pro_sim_node *node, void *arg);
 
-/* A machine.  address: "10.0.0.1" or "[fd00::1]" without a port; NULL: the next of 10.0.0.x.  main
- * runs at the next step: loops made in it are the node's, and the world turns them.  main returns
- * soon; it may be NULL.  Names need not be unique; name is not copied.  Never NULL: no memory, and an
+/* A machine, with four CPUs.  address: "10.0.0.1" or "[fd00::1]" without a port; NULL: the next of
+ * 10.0.0.x.  main runs at the next step, on a stack of 1 MiB: loops made in it are the node's; it may run
+ * them, and those that are there when it has returned the world turns.  It may be NULL.  Names need not be unique; name is not copied.  Never NULL: no memory, and an
  * address that is none or taken, abort. */
 PRO_API pro_sim_node *pro_sim_node_new(pro_sim *world, const char *name, const char *address,
                                        pro_sim_main *main, void *arg);

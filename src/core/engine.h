@@ -103,6 +103,9 @@ typedef struct pri_engine {
     int            nonblocking; /* descriptors of this engine are non-blocking */
     const char    *features;    /* words that a mask may hide, separated by commas */
 
+    /* What shards run on; NULL: the threads of the system. */
+    const struct pri_threads *threads;
+
     /* Find out whether the engine would work here, and why not; leaves nothing behind.  Any thread.
      * 0, or a negated system number.  Writes why. */
     int (*probe)(const pri_engine_options *options, pri_why *why);
@@ -166,6 +169,9 @@ void pri_why_add(pri_why *why, const char *format, ...);
 __attribute__((format(printf, 2, 3)))
 #endif
 void pri_why_line(pri_why *why, const char *format, ...);
+
+/* The threads for shards whose loops will be made with these options (compose.c). */
+const struct pri_threads *pri_threads_of(const pro_loop_options *options);
 
 /* Memory, from the loop's environment; counted.  realloc's rules. */
 void *pri_env_realloc(const pro_env *env, void *ptr, size_t size);

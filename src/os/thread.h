@@ -1,4 +1,8 @@
-/* Threads and CPUs, for the runtime: a contract, implemented for each system beside os.h. */
+/* Threads and CPUs, for the runtime: a contract, implemented for each system beside os.h.
+ *
+ * It is a table, since the simulator brings its own: threads that are stacks of one real thread, and
+ * gates at which those wait (src/engine/sim/lane.c).  Which one counts: pri_threads_of in
+ * core/engine.h. */
 #ifndef PRI_OS_THREAD_H
 #define PRI_OS_THREAD_H
 
@@ -6,33 +10,40 @@
 #include <stdint.h>
 
 typedef struct pri_thread pri_thread;
+typedef struct pri_gate   pri_gate; /* a count that threads can wait for */
 
-/* Start run(arg) on a thread with this name (cut to what the system takes), pinned to cpu if that is
- * >= 0.  A cpu that cannot be had is no error: pri_os_thread_cpu tells.  0 or a negated number. */
-int pri_os_thread_start(pri_thread **thread, const char *name, int cpu, void (*run)(void *arg),
-                        void *arg);
+typedef struct pri_threads {
+    /* Start run(arg) on a thread with this name (cut to what the system takes), pinned to cpu if that
+     * is >= 0.  A cpu that cannot be had is no error: cpu tells.  0 or a negated number. */
+    int (*start)(pri_thread **thread, const char *name, int cpu, void (*run)(void *arg), void *arg);
 
-/* Wait for its end, and free it. */
-void pri_os_thread_join(pri_thread *thread);
+    /* Wait for its end, and free it. */
+    void (*join)(pri_thread *thread);
 
-/* Let about a millisecond go by. */
-void pri_os_thread_pause(void);
+    /* Let about a millisecond go by. */
+    void (*pause)(void);
 
-/* A count that threads can wait for. */
-typedef struct pri_gate pri_gate;
+    pri_gate *(*gate_new)(void); /* NULL: no memory */
+    void (*gate_free)(pri_gate *gate);
+    void (*gate_add)(pri_gate *gate);                     /* one more */
+    void (*gate_wait)(pri_gate *gate, uint64_t at_least); /* until it is that much */
 
-pri_gate *pri_os_gate_new(void); /* NULL: no memory */
-void      pri_os_gate_free(pri_gate *gate);
-void      pri_os_gate_add(pri_gate *gate);                     /* one more */
-void      pri_os_gate_wait(pri_gate *gate, uint64_t at_least); /* until it is that much */
+    /* Call abandon(thing) if the machine that runs us goes down before disown(thing): only a simulated
+     * one does while its program's memory stays.  May be NULL. */
+    void (*own)(void *thing, void (*abandon)(void *thing));
+    void (*disown)(void *thing);
 
-/* The CPUs that this process may use, in ascending order, at most max; returns how many there are. */
-int pri_os_cpus(int *cpus, int max);
+    /* The CPUs that this process may use, in ascending order, at most max; returns how many there
+     * are. */
+    int (*cpus)(int *cpus, int max);
 
-/* The only CPU that the calling thread may use, or -1 if there are several. */
-int pri_os_thread_cpu(void);
+    /* The only CPU that the calling thread may use, or -1 if there are several. */
+    int (*cpu)(void);
 
-/* Which CPUs take interrupts, as the system words it; an empty text if it does not say. */
-void pri_os_interrupts(char *buf, size_t size);
+    /* Which CPUs take interrupts, as the system words it; an empty text if it does not say. */
+    void (*interrupts)(char *buf, size_t size);
+} pri_threads;
+
+extern const pri_threads pri_os_threads;
 
 #endif

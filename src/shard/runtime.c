@@ -39,7 +39,8 @@ typedef struct pri_shard {
 
 struct pro_runtime {
     pro_runtime_options options;
-    pro_env             env; /* complete; the memory of the runtime comes from it */
+    pro_env             env;     /* complete; the memory of the runtime comes from it */
+    const pri_threads  *threads; /* real ones, or lanes of a simulated world */
     unsigned            count;
     unsigned            started; /* threads */
     pro_shard_fn       *set_up;
@@ -67,18 +68,22 @@ void pro_runtime_options_init(pro_runtime_options *options)
 static void free_runtime(pro_runtime *runtime)
 {
     pro_env env = runtime->env;
-    if (runtime->ready) pri_os_gate_free(runtime->ready);
-    if (runtime->go) pri_os_gate_free(runtime->go);
-    if (runtime->rounds) pri_os_gate_free(runtime->rounds);
-    if (runtime->stopped) pri_os_gate_free(runtime->stopped);
+    if (runtime->threads->disown) runtime->threads->disown(runtime);
+    if (runtime->ready) runtime->threads->gate_free(runtime->ready);
+    if (runtime->go) runtime->threads->gate_free(runtime->go);
+    if (runtime->rounds) runtime->threads->gate_free(runtime->rounds);
+    if (runtime->stopped) runtime->threads->gate_free(runtime->stopped);
     pri_env_realloc(&env, runtime->shards_memory, 0);
     pri_env_realloc(&env, runtime, 0);
 }
 
+/* The simulated machine it ran on is down, and its threads and loops are gone. */
+static void abandon(void *runtime) { free_runtime(runtime); }
+
 static int place(pro_runtime *runtime)
 {
     int cpus[CPUS_MAX];
-    int available = pri_os_cpus(cpus, CPUS_MAX);
+    int available = runtime->threads->cpus(cpus, CPUS_MAX);
     if (available <= 0) available = 1, cpus[0] = 0;
     if (available > CPUS_MAX) available = CPUS_MAX;
     if (runtime->count == 0) runtime->count = (unsigned)available;
@@ -120,10 +125,12 @@ int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
     runtime->options = options;
     runtime->env = env;
     runtime->count = options.shards;
-    runtime->ready = pri_os_gate_new();
-    runtime->go = pri_os_gate_new();
-    runtime->rounds = pri_os_gate_new();
-    runtime->stopped = pri_os_gate_new();
+    runtime->threads = pri_threads_of(&options.loop);
+    if (runtime->threads->own) runtime->threads->own(runtime, abandon);
+    runtime->ready = runtime->threads->gate_new();
+    runtime->go = runtime->threads->gate_new();
+    runtime->rounds = runtime->threads->gate_new();
+    runtime->stopped = runtime->threads->gate_new();
     bool has_gates = runtime->ready && runtime->go && runtime->rounds && runtime->stopped;
     int  error = has_gates ? place(runtime) : PRO_ENOMEM;
     if (error) {
@@ -152,7 +159,7 @@ static int set_up(pri_shard *shard)
     int          error = pro_loop_new(&loop, &runtime->options.loop);
     if (error) return error;
     shard->loop = loop;
-    shard->cpu_got = pri_os_thread_cpu();
+    shard->cpu_got = runtime->threads->cpu();
     loop->runtime = runtime;
     loop->shard = shard->number;
     loop->root.pri_on_drained = on_root_drained;
@@ -169,11 +176,11 @@ static void run_leftovers(pri_shard *shard)
     do {
         seen = now;
         if (shard->loop && pro_loop_poll(shard->loop) > 0) atomic_fetch_add(&runtime->activity, 1);
-        pri_os_gate_add(runtime->rounds);
-        pri_os_gate_wait(runtime->rounds, ++meetings * runtime->started);
+        runtime->threads->gate_add(runtime->rounds);
+        runtime->threads->gate_wait(runtime->rounds, ++meetings * runtime->started);
         now = atomic_load(&runtime->activity);
-        pri_os_gate_add(runtime->rounds);
-        pri_os_gate_wait(runtime->rounds, ++meetings * runtime->started);
+        runtime->threads->gate_add(runtime->rounds);
+        runtime->threads->gate_wait(runtime->rounds, ++meetings * runtime->started);
     } while (now != seen);
 }
 
@@ -203,7 +210,7 @@ static void run(pri_shard *shard, const bool *is_done, int errors_max)
         errors++;
         if (!shard->error) shard->error = (int)result;
         pro_runtime_stop(shard->runtime, 0);
-        pri_os_thread_pause();
+        shard->runtime->threads->pause();
     }
 }
 
@@ -212,8 +219,8 @@ static void shard_main(void *arg)
     pri_shard   *shard = arg;
     pro_runtime *runtime = shard->runtime;
     shard->error = set_up(shard);
-    pri_os_gate_add(runtime->ready);
-    pri_os_gate_wait(runtime->go, 1);
+    runtime->threads->gate_add(runtime->ready);
+    runtime->threads->gate_wait(runtime->go, 1);
 
     if (shard->loop) {
         run(shard, &shard->is_over, ERRORS_MAX);
@@ -222,7 +229,7 @@ static void shard_main(void *arg)
     if (atomic_fetch_add(&runtime->idle, 1) + 1 == runtime->started) tell_all_idle(runtime);
     if (shard->loop) run(shard, &shard->is_last, INT_MAX);
     run_leftovers(shard);
-    pri_os_gate_wait(runtime->stopped, 1);
+    runtime->threads->gate_wait(runtime->stopped, 1);
     if (!shard->loop) return;
     if (shard->error) shard->loop->holds = 0; /* its engine failed before it could be released */
     int error = pro_loop_free(shard->loop);
@@ -243,10 +250,10 @@ static int start_shard(pro_runtime *runtime, pri_shard *shard)
     char        name[32];
     const char *stem = runtime->options.name ? runtime->options.name : "shard";
     snprintf(name, sizeof name, "%.10s/%u", stem, shard->number);
-    int error = pri_os_thread_start(&shard->thread, name, shard->cpu, shard_main, shard);
+    int error = runtime->threads->start(&shard->thread, name, shard->cpu, shard_main, shard);
     if (error) return pri_os_error(error);
     runtime->started++;
-    pri_os_gate_wait(runtime->ready, runtime->started);
+    runtime->threads->gate_wait(runtime->ready, runtime->started);
     return shard->error;
 }
 
@@ -273,7 +280,7 @@ void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns)
     if (atomic_exchange(&runtime->is_stopping, true)) return;
     runtime->drain_ns = drain_ns;
     tell_to_stop(runtime);
-    pri_os_gate_add(runtime->stopped); /* no shard frees anything before */
+    runtime->threads->gate_add(runtime->stopped); /* no shard frees anything before */
 }
 
 int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
@@ -286,13 +293,14 @@ int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
         error = start_shard(runtime, &runtime->shards[i]);
     if (error) pro_runtime_stop(runtime, 0);
     if (atomic_load(&runtime->is_stopping)) tell_to_stop(runtime); /* also those that came after */
-    pri_os_gate_add(runtime->go);
+    runtime->threads->gate_add(runtime->go);
     return error;
 }
 
 int pro_runtime_join(pro_runtime *runtime)
 {
-    for (unsigned i = 0; i < runtime->started; i++) pri_os_thread_join(runtime->shards[i].thread);
+    for (unsigned i = 0; i < runtime->started; i++)
+        runtime->threads->join(runtime->shards[i].thread);
     int error = first_error(runtime);
     free_runtime(runtime);
     return error;
@@ -328,7 +336,7 @@ size_t pro_runtime_explain(const pro_runtime *runtime, char *buf, size_t size)
         pri_why_add(&why, "shard %u: %s, %s", i, place_text, text);
     }
     if (runtime->started > 16) pri_why_add(&why, "and %u more", runtime->started - 16);
-    pri_os_interrupts(text, sizeof text);
+    runtime->threads->interrupts(text, sizeof text);
     if (text[0]) pri_why_add(&why, "interrupts go to the CPUs of mask %s by default", text);
     snprintf(buf, size, "%s", why.text);
     return why.len;

@@ -293,6 +293,15 @@ def relay_without_a_target_resets_its_client(engine):
         pass
 
 
+# ---- talk ---------------------------------------------------------------------------------------
+
+@case_per_engine
+def talk_talks_to_itself(engine):
+    done = run("talk_coroutine", engine)
+    want = [f"question {i} came back after 0 s" for i in (1, 2, 3)]
+    equal((done.returncode, done.stdout.splitlines()), (0, want), "talk_coroutine")
+
+
 # ---- timers ------------------------------------------------------------------------------------
 
 @case_per_engine

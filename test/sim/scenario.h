@@ -17,6 +17,7 @@ typedef struct scenario {
 void scenario_echo(pro_sim *world);
 void scenario_service(pro_sim *world);
 void scenario_torture(pro_sim *world);
+void scenario_shards(pro_sim *world);
 void scenario_hand(pro_sim *world);
 
 /* The sweep of errors finds those of a scenario that has some; not inside of a world. */

@@ -5,13 +5,15 @@
  * it.  Two kinds of turns:
  *
  *   the world polls the loop      turn takes what is there, and notes what it would have waited for
- *   the program runs its loop     turn lets the world step until something is there for this loop:
- *                                 that is how time passes in a program of its own
+ *   the program runs its loop     turn waits until something is there for this loop: on a lane by
+ *                                 leaving it to the world, else by stepping the world from here,
+ *                                 which is how time passes in a program of its own
  *
  * Buffers in flight are guarded: a receive's is scrambled, so that who reads it early reads nonsense,
  * and is itself again when the receive ends; of both kinds a sum is taken, which must be right then. */
 #include <string.h>
 
+#include "engine/sim/lane.h"
 #include "engine/sim/net.h"
 
 enum { PATTERN = 0xdb, GUARDED_MAX = 1024 };
@@ -251,17 +253,42 @@ static bool is_deadlock(pro_sim *w, const sim_loop *l)
     return true;
 }
 
+/* When a turn gives up, on the world's clock. */
+static uint64_t patience(const pro_loop *loop, const sim_loop *l, uint64_t until_ns)
+{
+    uint64_t now = l->world->now_ns;
+    if (until_ns == PRI_TURN_FOREVER) return UINT64_MAX;
+    if (until_ns == PRI_TURN_POLL)
+        return now + 1000; /* looking costs time, or a program that polls would stop it */
+    if (has_own_clock(loop)) return pri_sim_world_time(l->node, until_ns);
+    return now + (until_ns - loop->now_ns);
+}
+
+/* The turn of a loop that a lane runs. */
+static int wait_on_lane(sim_lane *lane, sim_loop *l, uint64_t until, bool is_poll,
+                        pri_record *records, int max)
+{
+    pro_sim *w = l->world;
+    for (;;) {
+        pri_sim_hear_wakes(w);
+        if (!is_poll && (l->count > 0 || atomic_load(&l->woken))) break;
+        if (w->now_ns >= until) break;
+        l->lane = lane;
+        l->turn_at = PRI_TURN_FOREVER;
+        if (until != UINT64_MAX) pri_sim_turn_soon(l, until);
+        pri_sim_lane_wait(lane);
+        l->lane = NULL;
+    }
+    if (!is_poll) atomic_store(&l->woken, false);
+    return take_records(l, records, max);
+}
+
 static int drive(pro_loop *loop, sim_loop *l, uint64_t until_ns, pri_record *records, int max)
 {
     pro_sim *w = l->world;
     bool     is_poll = until_ns == PRI_TURN_POLL, is_stuck = false;
-    uint64_t until = UINT64_MAX;
-    if (is_poll)
-        until = w->now_ns + 1000; /* looking costs time, or a program that polls would stop it */
-    else if (until_ns != PRI_TURN_FOREVER && has_own_clock(loop))
-        until = pri_sim_world_time(l->node, until_ns);
-    else if (until_ns != PRI_TURN_FOREVER)
-        until = w->now_ns + (until_ns - loop->now_ns);
+    uint64_t until = patience(loop, l, until_ns);
+    if (w->lane) return wait_on_lane(w->lane, l, until, is_poll, records, max);
     bool      is_foreign = !is_poll && until != UINT64_MAX && !has_own_clock(loop);
     sim_loop *outer = w->turning;
     w->turning = l;
@@ -359,7 +386,7 @@ static void fini(pro_loop *loop)
     pri_sim_realloc(l->records, 0);
     pri_env_realloc(&loop->env, l, 0);
     pri_loop_set_engine_state(loop, NULL);
-    if (w->implicit && !w->loops) pri_sim_unused(w);
+    pri_sim_release(w);
 }
 
 static int bind(pro_loop *loop)
@@ -392,6 +419,7 @@ const pri_engine pri_engine_sim = {
     .id = PRO_ENGINE_SIM,
     .name = "sim",
     .net = &pri_sim_net,
+    .threads = &pri_sim_threads,
     .nonblocking = 1,
     .features = "",
     .probe = probe,

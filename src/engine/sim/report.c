@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sim/world.h"
+#include "engine/sim/lane.h"
 
 static const char *const kind_names[] = {
 #define NAME(name, text) [EV_##name] = text,
@@ -103,6 +103,7 @@ void pro_sim_report(pro_sim *w)
         pri_sim_tell(w, "  alive on node %s, loop %u:", l->node->name, l->id);
         pro_loop_dump(l->loop, tell_pending, w);
     }
+    pri_sim_lanes_tell(w);
 }
 
 /* ---- Failures ------------------------------------------------------------------------------- */
@@ -124,9 +125,12 @@ void pro_sim_fail(pro_sim *w, const char *format, ...)
                  (unsigned long long)((w->now_ns - PRO_SEC) / 1000 % 1000000), what);
     pro_sim_report(w);
     pri_sim_tell(w, "sim: plan: %s", plan);
-    pri_sim_tell(w, "sim: %s (replay: PROACTOR_SEED=%llu)", what, (unsigned long long)w->seed);
+    const char *given = getenv("PROACTOR_PLAN");
+    pri_sim_tell(w, "sim: %s (replay: %sPROACTOR_SEED=%llu%s%s)", what,
+                 w->implicit ? "PROACTOR_ENGINE=sim " : "", (unsigned long long)w->seed,
+                 given && *given ? " PROACTOR_PLAN=" : "", given && *given ? given : "");
     w->reporting = false;
-    if (!w->survive && !w->implicit) exit(1);
+    if (!w->survive) exit(1);
 }
 
 int pro_sim_failures(const pro_sim *w) { return w->failures; }
@@ -161,6 +165,17 @@ void pri_sim_end_marks(pro_sim *w)
 void pro_sim_marks(void (*fn)(void *arg, const char *name, uint64_t worlds), void *arg)
 {
     for (int i = 0; i < marks_count; i++) fn(arg, marks[i].name, marks[i].worlds);
+}
+
+void pri_sim_say_goodbye(pro_sim *w)
+{
+    if (!w->tell_events && !getenv("PROACTOR_DIGEST")) return;
+    uint64_t us = (w->now_ns - PRO_SEC) / 1000;
+    fflush(stdout);
+    pri_sim_tell(w, "sim: seed %llu, %llu events, %llu.%06llu s, digest %016llx",
+                 (unsigned long long)w->seed, (unsigned long long)w->events,
+                 (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000),
+                 (unsigned long long)w->digest);
 }
 
 /* ---- Numbers -------------------------------------------------------------------------------- */

@@ -6,4 +6,7 @@
 
 extern const pri_engine pri_engine_sim;
 
+/* Does the calling thread have a world? */
+bool pri_sim_is_current(void);
+
 #endif

@@ -6,7 +6,7 @@
  * left to come has come to its end. */
 #include <string.h>
 
-#include "engine/sim/world.h"
+#include "engine/sim/lane.h"
 
 static const pro_sim_fault kinds[] = {PRO_SIM_CLOG, PRO_SIM_PARTITION, PRO_SIM_PAUSE,
                                       PRO_SIM_CRASH};
@@ -148,9 +148,10 @@ void pro_sim_crash(pro_sim_node *node)
     bool machine = pri_sim_choice(w, &node->stream, 2);
     for (sim_loop *l = w->loops, *next; l; l = next) {
         next = l->next;
-        if (l->node == node && l->loop->running)
+        if (l->node == node && l->loop->running && !l->lane)
             pri_abort("sim: a node is crashed inside a handler of its own");
     }
+    if (pri_sim_runs_on(node)) pri_abort("sim: a node is crashed by a thread of its own");
     for (uint32_t i = 0; i < w->sockets; i++) { /* those in backlogs go with their listeners */
         sim_socket *s = pri_sim_socket(w, i);
         if (s && s->node == node && s->flags & SOCK_TAKEN) vanish(w, s, machine);
@@ -159,6 +160,7 @@ void pro_sim_crash(pro_sim_node *node)
         next = l->next;
         if (l->node == node) pri_loop_abandon(l->loop);
     }
+    pri_sim_lanes_abandon(w, node);
     node->up = false;
     if (node->on_crash) node->on_crash(node->arg);
 }
@@ -198,5 +200,6 @@ void pro_sim_heal(pro_sim *w)
         node->paused_until = 0;
         for (sim_loop *l = w->loops; l; l = l->next)
             if (l->node == node) pri_sim_turn_soon(l, w->now_ns);
+        pri_sim_lanes_hurry(w, node);
     }
 }

@@ -12,9 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sim/world.h"
+#include "engine/sim/lane.h"
 
 static _Thread_local pro_sim *current;
+
+/* Worlds that no program made follow each other: the next one goes on at the time of the last. */
+static _Thread_local uint64_t implicit_ns, implicit_digest;
 
 enum { TURNS_MAX = 16 }; /* of one loop in a row, before time moves */
 
@@ -28,6 +31,7 @@ void *pri_sim_realloc(void *ptr, size_t size)
 /* ---- Making --------------------------------------------------------------------------------- */
 
 pro_sim *pri_sim_current(void) { return current; }
+bool     pri_sim_is_current(void) { return current != NULL; }
 
 static void make(pro_sim **out, const pro_sim_options *options)
 {
@@ -73,11 +77,14 @@ pro_sim *pri_sim_current_or_implicit(void)
     pro_sim        *w;
     make(&w, &options);
     w->implicit = true;
+    if (implicit_ns) w->now_ns = implicit_ns;
+    if (implicit_digest) w->digest = implicit_digest;
     return w;
 }
 
 static void free_world(pro_sim *w)
 {
+    pri_sim_lanes_abandon(w, NULL);
     for (uint32_t i = 0; i < w->sockets; i++) {
         sim_socket *s = pri_sim_socket(w, i);
         if (s) pri_sim_socket_free(w, s);
@@ -101,7 +108,14 @@ static void free_world(pro_sim *w)
     pri_sim_realloc(w, 0);
 }
 
-void pri_sim_unused(pro_sim *w) { free_world(w); }
+void pri_sim_release(pro_sim *w)
+{
+    if (!w->implicit || w->loops || w->lanes || w->gates || w->owned) return;
+    implicit_ns = w->now_ns;
+    implicit_digest = w->digest;
+    pri_sim_say_goodbye(w);
+    free_world(w);
+}
 
 /* ---- Ending --------------------------------------------------------------------------------- */
 
@@ -109,10 +123,12 @@ int pro_sim_free(pro_sim *w)
 {
     if (!w) return 0;
     w->here = NULL;
+    if (w->lane) pri_abort("sim: a world is freed by one of its own threads");
+    pri_sim_lanes_check(w);
     for (sim_loop *l = w->loops, *next; l; l = next) {
         next = l->next;
-        if (l->loop->running) pri_abort("sim: a world is freed inside a handler");
-        if (pro_loop_free(l->loop) == PRO_OK) continue;
+        if (l->loop->running && !l->lane) pri_abort("sim: a world is freed inside a handler");
+        if (!l->lane && pro_loop_free(l->loop) == PRO_OK) continue;
         if (!l->node->service && w->failures == 0)
             pro_sim_fail(w, "at the end something is alive on node %s", l->node->name);
         pri_loop_abandon(l->loop);
@@ -132,7 +148,8 @@ int pro_sim_free(pro_sim *w)
 void pri_sim_turn_soon(sim_loop *l, uint64_t at)
 {
     if (at < l->world->now_ns) at = l->world->now_ns;
-    if (l->manual || l->loop->running || l->turn_at <= at) return;
+    if ((l->manual || l->loop->running) && !l->lane) return; /* its own program turns it */
+    if (l->turn_at <= at) return;
     l->turn_at = at;
     pri_sim_push(l->world, at, EV_LOOP, l->id, 0, 0);
 }
@@ -149,17 +166,24 @@ void pri_sim_hear_wakes(pro_sim *w)
     if (!atomic_load_explicit(&w->woken, memory_order_relaxed)) return;
     atomic_store(&w->woken, false);
     for (sim_loop *l = w->loops; l; l = l->next)
-        if (atomic_load(&l->woken)) pri_sim_turn_soon(l, w->now_ns);
+        if (atomic_load(&l->woken))
+            pri_sim_turn_soon(l, w->now_ns + (l->lane ? pri_sim_handover(w, &l->stream) : 0));
 }
 
 static void poll_loop(pro_sim *w, sim_loop *l)
 {
     pro_sim_node *node = l->node;
-    if (!node->up || l->loop->running) return;
+    if (!node->up) return;
     if (w->now_ns < node->paused_until) {
         pri_sim_turn_soon(l, node->paused_until);
         return;
     }
+    if (l->lane) {
+        pri_sim_note(w, EV_LOOP, node, l->id, 0, l->count, NULL);
+        pri_sim_lane_resume(l->lane);
+        return;
+    }
+    if (l->loop->running || node->mains > 0) return;
     pri_sim_note(w, EV_LOOP, node, l->id, 0, l->count, NULL);
     pro_sim_node *before = w->here;
     w->here = node;
@@ -185,20 +209,21 @@ static void poll_loop(pro_sim *w, sim_loop *l)
         pri_sim_turn_soon(l, pri_sim_world_time(node, l->until));
 }
 
+/* On a lane, since it may wait: then it is a whole program, and turns its loops itself. */
+static void main_of_node(void *arg)
+{
+    pro_sim_node *node = arg;
+    node->main(node, node->arg);
+    for (sim_loop *l = node->world->loops; l; l = l->next)
+        if (l->node == node) pri_sim_turn_soon(l, node->world->now_ns);
+}
+
 static void run_main(pro_sim *w, pro_sim_node *node)
 {
     if (!node->up || !node->main) return;
     pri_sim_note(w, EV_MAIN, node, node->id, 0, node->starts, NULL);
     node->starts++;
-    pro_sim_node *before = w->here;
-    bool          in_main = w->in_main;
-    w->here = node;
-    w->in_main = true;
-    node->main(node, node->arg);
-    w->in_main = in_main;
-    w->here = before;
-    for (sim_loop *l = w->loops; l; l = l->next)
-        if (l->node == node) pri_sim_turn_soon(l, w->now_ns);
+    pri_sim_lane_resume(pri_sim_lane_start(w, node, node->name, main_of_node, node, true));
 }
 
 static pro_sim_node *node_by_id(const pro_sim *w, uint32_t id)
@@ -262,6 +287,7 @@ bool pri_sim_step_one(pro_sim *w)
         poll_loop(w, l);
         break;
     }
+    case EV_LANE: pri_sim_lane_event(w, &e); break;
     case EV_MAIN: run_main(w, node_by_id(w, e.target)); break;
     case EV_CALL: call(w, e.target); break;
     case EV_WEATHER: pri_sim_weather(w); break;
@@ -320,6 +346,7 @@ static int is_idle(void *arg)
     const pro_sim *w = arg;
     for (const sim_loop *l = w->loops; l; l = l->next)
         if (!l->manual && !l->node->service && l->loop->live_ops > 0) return 0;
+    if (pri_sim_lane_left(w)) return 0;
     for (const pro_sim_node *node = w->nodes; node; node = node->next)
         if (node->main && (!node->starts || !node->up)) return 0;
     return 1;

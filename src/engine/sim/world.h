@@ -6,6 +6,7 @@
  *   stream.c   TCP: bytes on the way, connecting, ends and resets
  *   net.c      the synchronous calls: open, bind, listen, close
  *   engine.c   steps in, records out; a turn
+ *   lane.c     threads: stacks that the world switches between
  *   world.c    making, stepping, running, ending
  *   weather.c  crashes, partitions, pauses, and healing
  *   report.c   the last events, the digest, failures, marks
@@ -42,6 +43,7 @@ enum { PRI_SIM_READ, PRI_SIM_WRITE };
     X(ANSWER, "answer")   /* and its answer comes back; extra: an error, negated */                \
     X(GIVE_UP, "give up") /* nothing was acknowledged for too long */                              \
     X(LOOP, "turn")       /* target: a loop that has something to do */                            \
+    X(LANE, "thread")     /* target: a lane that may go on; extra: which event of its */           \
     X(MAIN, "main")       /* target: a node that starts */                                         \
     X(CALL, "call")       /* target: a function of the user's */                                   \
     X(WEATHER, "weather") /* the next fault between nodes */                                       \
@@ -134,7 +136,10 @@ typedef struct sim_script {
     uint8_t  head[2], count[2];
 } sim_script;
 
-typedef struct sim_link sim_link;
+typedef struct sim_link  sim_link;
+typedef struct sim_lane  sim_lane;
+typedef struct sim_stack sim_stack;
+typedef struct sim_owned sim_owned;
 
 typedef struct sim_socket {
     uint32_t      id, generation;
@@ -184,6 +189,7 @@ struct pro_sim_node {
     uint32_t handles, handles_max;
     uint32_t listeners; /* the first one; linked by next_free */
     uint32_t starts;
+    uint32_t mains; /* lanes in its main function: its loops are theirs till it returns */
     uint64_t paused_until, skew_ns;
     uint64_t stream;
     int32_t  drift_ppm;
@@ -197,6 +203,7 @@ typedef struct sim_loop {
     uint32_t         id;
     bool             manual;  /* its maker runs it, not the world */
     bool             polling; /* by the world, now */
+    sim_lane        *lane;    /* that waits in its turn, or NULL */
     atomic_bool      woken;
     uint64_t         until;   /* what its last turn would have waited for */
     uint64_t         turn_at; /* the TURN event that counts */
@@ -232,10 +239,16 @@ struct pro_sim {
     uint32_t      links_count, nodes_count, loops_count;
     sim_loop     *loops, *last_loop, *turning;
     bool          in_main;
-    sim_call     *calls;
-    uint32_t      calls_capacity, calls_free;
-    uint32_t      victim; /* a socket that the adversary holds */
-    uint64_t      victim_until;
+
+    sim_lane  *lanes, *last_lane, *lane; /* lane: on whose stack we are; NULL: the thread's own */
+    sim_stack *free_stacks;
+    sim_owned *owned;
+    uint32_t   lanes_count, gates;
+
+    sim_call *calls;
+    uint32_t  calls_capacity, calls_free;
+    uint32_t  victim; /* a socket that the adversary holds */
+    uint64_t  victim_until;
 
     struct {
         void (*fn)(void *arg);
@@ -260,7 +273,7 @@ enum { PRI_SIM_LINKS = 1024 }; /* slots of the hash */
 /* The world of this thread, or NULL. */
 pro_sim *pri_sim_current(void);
 pro_sim *pri_sim_current_or_implicit(void);
-void     pri_sim_unused(pro_sim *w); /* the last loop of an implicit world went */
+void     pri_sim_release(pro_sim *w); /* something went: free an implicit world after the last */
 
 /* ---- choose.c -------------------------------------------------------------------------------- */
 
@@ -274,7 +287,8 @@ enum {
     STREAM_LOOP,
     STREAM_NODE,
     STREAM_TAG,
-    STREAM_RANDOM
+    STREAM_RANDOM,
+    STREAM_LANE
 };
 
 static inline uint64_t pri_sim_bits(pro_sim *w, uint64_t *stream)
@@ -387,6 +401,7 @@ void pri_sim_note(pro_sim *w, sim_event_kind kind, const pro_sim_node *node, uin
                   int error, int64_t value, pri_step *step);
 void pri_sim_tell(pro_sim *w, const char *format, ...);
 void pri_sim_end_marks(pro_sim *w);
+void pri_sim_say_goodbye(pro_sim *w); /* the digest, if somebody asked for it */
 
 /* Memory of the world itself: not of any loop, so that no loop's environment can refuse it. */
 void *pri_sim_realloc(void *ptr, size_t size);

@@ -32,8 +32,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg),
-                        void *arg)
+static int start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg), void *arg)
 {
     pri_thread *thread = malloc(sizeof *thread);
     if (!thread) return -ENOMEM;
@@ -48,13 +47,13 @@ int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)
     return 0;
 }
 
-void pri_os_thread_join(pri_thread *thread)
+static void join(pri_thread *thread)
 {
     pthread_join(thread->id, NULL);
     free(thread);
 }
 
-void pri_os_thread_pause(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+static void pause_a_while(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
 struct pri_gate {
     pthread_mutex_t mutex;
@@ -62,7 +61,7 @@ struct pri_gate {
     uint64_t        count;
 };
 
-pri_gate *pri_os_gate_new(void)
+static pri_gate *gate_new(void)
 {
     pri_gate *gate = malloc(sizeof *gate);
     if (!gate) return NULL;
@@ -72,14 +71,14 @@ pri_gate *pri_os_gate_new(void)
     return gate;
 }
 
-void pri_os_gate_free(pri_gate *gate)
+static void gate_free(pri_gate *gate)
 {
     pthread_cond_destroy(&gate->changed);
     pthread_mutex_destroy(&gate->mutex);
     free(gate);
 }
 
-void pri_os_gate_add(pri_gate *gate)
+static void gate_add(pri_gate *gate)
 {
     pthread_mutex_lock(&gate->mutex);
     gate->count++;
@@ -87,27 +86,27 @@ void pri_os_gate_add(pri_gate *gate)
     pthread_mutex_unlock(&gate->mutex);
 }
 
-void pri_os_gate_wait(pri_gate *gate, uint64_t at_least)
+static void gate_wait(pri_gate *gate, uint64_t at_least)
 {
     pthread_mutex_lock(&gate->mutex);
     while (gate->count < at_least) pthread_cond_wait(&gate->changed, &gate->mutex);
     pthread_mutex_unlock(&gate->mutex);
 }
 
-int pri_os_cpus(int *cpus, int max)
+static int cpus(int *found, int max)
 {
     cpu_set_t set;
     int       count = 0;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &set)) continue;
-        if (count < max) cpus[count] = cpu;
+        if (count < max) found[count] = cpu;
         count++;
     }
     return count;
 }
 
-int pri_os_thread_cpu(void)
+static int cpu_of_thread(void)
 {
     cpu_set_t set;
     if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0 || CPU_COUNT(&set) != 1)
@@ -117,7 +116,7 @@ int pri_os_thread_cpu(void)
     return -1;
 }
 
-void pri_os_interrupts(char *buf, size_t size)
+static void interrupts(char *buf, size_t size)
 {
     buf[0] = '\0';
     FILE *file = fopen("/proc/irq/default_smp_affinity", "r");
@@ -126,3 +125,16 @@ void pri_os_interrupts(char *buf, size_t size)
     buf[strcspn(buf, "\n")] = '\0';
     fclose(file);
 }
+
+const pri_threads pri_os_threads = {
+    .start = start,
+    .join = join,
+    .pause = pause_a_while,
+    .gate_new = gate_new,
+    .gate_free = gate_free,
+    .gate_add = gate_add,
+    .gate_wait = gate_wait,
+    .cpus = cpus,
+    .cpu = cpu_of_thread,
+    .interrupts = interrupts,
+};

@@ -36,8 +36,7 @@ static unsigned __stdcall thread_main(void *arg)
     return 0;
 }
 
-int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg),
-                        void *arg)
+static int start(pri_thread **out, const char *name, int cpu, void (*run)(void *arg), void *arg)
 {
     pri_thread *thread = malloc(sizeof *thread);
     if (!thread) return -ERROR_NOT_ENOUGH_MEMORY;
@@ -54,7 +53,7 @@ int pri_os_thread_start(pri_thread **out, const char *name, int cpu, void (*run)
     return 0;
 }
 
-void pri_os_thread_join(pri_thread *thread)
+static void join(pri_thread *thread)
 {
     WaitForSingleObject(thread->handle, INFINITE);
     CloseHandle(thread->handle);
@@ -67,7 +66,7 @@ struct pri_gate {
     uint64_t           count;
 };
 
-pri_gate *pri_os_gate_new(void)
+static pri_gate *gate_new(void)
 {
     pri_gate *gate = malloc(sizeof *gate);
     if (!gate) return NULL;
@@ -77,9 +76,9 @@ pri_gate *pri_os_gate_new(void)
     return gate;
 }
 
-void pri_os_gate_free(pri_gate *gate) { free(gate); }
+static void gate_free(pri_gate *gate) { free(gate); }
 
-void pri_os_gate_add(pri_gate *gate)
+static void gate_add(pri_gate *gate)
 {
     AcquireSRWLockExclusive(&gate->lock);
     gate->count++;
@@ -87,7 +86,7 @@ void pri_os_gate_add(pri_gate *gate)
     ReleaseSRWLockExclusive(&gate->lock);
 }
 
-void pri_os_gate_wait(pri_gate *gate, uint64_t at_least)
+static void gate_wait(pri_gate *gate, uint64_t at_least)
 {
     AcquireSRWLockExclusive(&gate->lock);
     while (gate->count < at_least)
@@ -102,7 +101,7 @@ static uint64_t thread_mask(void)
     return GetThreadGroupAffinity(GetCurrentThread(), &here) ? here.Mask : 0;
 }
 
-int pri_os_cpus(int *cpus, int max)
+static int cpus(int *found, int max)
 {
     DWORD_PTR process, system;
     if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &system)) return 0;
@@ -111,13 +110,13 @@ int pri_os_cpus(int *cpus, int max)
     int      count = 0;
     for (int cpu = 0; cpu < CPUS_MAX; cpu++) {
         if (!(mask >> cpu & 1)) continue;
-        if (count < max) cpus[count] = cpu;
+        if (count < max) found[count] = cpu;
         count++;
     }
     return count;
 }
 
-int pri_os_thread_cpu(void)
+static int cpu_of_thread(void)
 {
     uint64_t mask = thread_mask();
     if (mask == 0 || (mask & (mask - 1)) != 0) return -1;
@@ -127,10 +126,23 @@ int pri_os_thread_cpu(void)
 }
 
 /* Windows does not say. */
-void pri_os_interrupts(char *buf, size_t size)
+static void interrupts(char *buf, size_t size)
 {
     (void)size;
     buf[0] = '\0';
 }
 
-void pri_os_thread_pause(void) { Sleep(1); }
+static void pause_a_while(void) { Sleep(1); }
+
+const pri_threads pri_os_threads = {
+    .start = start,
+    .join = join,
+    .pause = pause_a_while,
+    .gate_new = gate_new,
+    .gate_free = gate_free,
+    .gate_add = gate_add,
+    .gate_wait = gate_wait,
+    .cpus = cpus,
+    .cpu = cpu_of_thread,
+    .interrupts = interrupts,
+};
