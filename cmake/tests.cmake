@@ -47,7 +47,7 @@ if(sources)
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows
             COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:conform> --engine=iocp --mask=${mask}
-                --count=2000)
+                --count=100000 --timeout=280)
     endforeach()
 endif()
 

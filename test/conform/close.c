@@ -270,6 +270,50 @@ CONFORM(the_backlog_of_a_closed_listener_is_refused_or_reset)
     t_close(loop, s);
 }
 
+static void take_it(t_op *t) { CHECK_ERROR(pro_accept_take(&t->op, t->ctx, NULL), PRO_OK); }
+
+/* Take the next connection; 1: its first byte is `want`, 0: it is broken, or has other bytes. */
+static int next_brings(pro_loop *loop, pro_listener *l, char want)
+{
+    pro_socket *s = t_new(pro_socket);
+    t_op       *accept = t_new_op(), *recv = t_new_op();
+    char        byte = 0;
+    accept->ctx = s;
+    accept->then = take_it;
+    pro_accept(&accept->op, l, t_done);
+    t_wait_count(loop, &accept->done, 1);
+    CHECK_ERROR(accept->error, PRO_OK);
+    pro_recv(&recv->op, s, &byte, 1, t_done);
+    t_wait_count(loop, &recv->done, 1);
+    t_close(loop, s);
+    return recv->error == PRO_OK && byte == want;
+}
+
+/* A connection that was reset before it was accepted may be accepted still, with the bytes that had come.
+ * Its address may be that of a living one: an address is no name for a connection. */
+CONFORM(a_port_that_a_reset_gave_back_is_that_of_another_connection)
+{
+    pro_loop     *loop = t_loop();
+    pro_listener *l = t_new(pro_listener);
+    pro_address   address = t_listen(loop, l), own = {.family = PRO_IPV4, .bytes = {127, 0, 0, 1}};
+    for (char byte = 'a'; byte <= 'b'; byte++) {
+        pro_socket *s = t_new(pro_socket);
+        t_op       *connect = t_new_op(), *send = t_new_op(), *close = t_new_op();
+        CHECK_ERROR(pro_socket_open(s, loop, NULL, PRO_IPV4), PRO_OK);
+        CHECK_ERROR(pro_socket_bind(s, &own), PRO_OK);
+        CHECK_ERROR(pro_socket_local(s, &own), PRO_OK); /* the second has the port of the first */
+        pro_connect(&connect->op, s, &address, t_done);
+        pro_send(&send->op, s, &byte, 1, t_done);
+        t_wait_count(loop, &send->done, 1);
+        CHECK_DONE(connect, PRO_OK, 0);
+        CHECK_DONE(send, PRO_OK, 1);
+        if (byte == 'b') CHECK(next_brings(loop, l, byte) || next_brings(loop, l, byte));
+        pro_close_abort(&close->op, s, t_done);
+        t_wait_count(loop, &close->done, 1);
+    }
+    t_listener_close(loop, l);
+}
+
 /* ---- Adopting -------------------------------------------------------------------------------- */
 
 CONFORM(adopting_what_is_no_socket_is_refused)

@@ -11,6 +11,11 @@
  * drained.  What a stream carries is compared: the bytes that sends say went, in the order of their
  * completions, are the bytes that receives say came, in theirs.
  *
+ * Which client an accepted socket belongs to is told by an address that no other client had, 127.a.b.c.
+ * Its port does not tell: a client that is reset leaves it to the next one at once, while its own
+ * connection may still wait to be accepted, with bytes in it.  Windows takes any free port for a
+ * socket that is to be bound, so this happens.
+ *
  * Invariants, looked at in each handler and at the end:
  *     initiated[kind] == completed[kind] + in flight, and nothing is in flight at the end
  *     a completed operation is not in flight
@@ -129,6 +134,7 @@ struct end {
     pro_socket     sock;
     struct world  *world;
     struct stream *out, *in;
+    uint32_t       number; /* of a client: its address; 0: it has none of its own */
     bool           client, matched, broken, closing;
     int            pending;   /* operations before the close, not yet completed */
     int            queued[2]; /* of them, by direction */
@@ -152,6 +158,7 @@ static struct world {
     pro_address  address;
     struct end  *ends[ENDS_MAX];
     int          end_count, clients, accepting;
+    uint32_t     connecting; /* clients so far */
     struct task *spent;
     bool         over, inside;
     uint64_t     serial;
@@ -191,6 +198,29 @@ static void end_drained(pro_scope *scope)
     free(end);
 }
 
+static pro_address address_of(uint32_t number)
+{
+    pro_address address = {.family = PRO_IPV4, .bytes = {127}};
+    for (int i = 1; i < 4; i++) address.bytes[i] = (uint8_t)(number >> (8 * (3 - i)));
+    return address;
+}
+
+/* Every eighth client is left to pro_connect as a whole. */
+static void client_new(struct world *w, struct end *end)
+{
+    uint32_t number = 256 + w->connecting++;
+    w->clients++;
+    if (number % 8 == 0) {
+        pro_socket_init(&end->sock, w->loop, &end->scope);
+        return;
+    }
+    CHECK_LT(number, 1u << 24);
+    pro_address address = address_of(number);
+    CHECK_ERROR(pro_socket_open(&end->sock, w->loop, &end->scope, PRO_IPV4), PRO_OK);
+    CHECK_ERROR(pro_socket_bind(&end->sock, &address), PRO_OK);
+    end->number = number;
+}
+
 static struct end *end_new(struct world *w, bool client)
 {
     struct end *end = calloc(1, sizeof *end);
@@ -201,23 +231,21 @@ static struct end *end_new(struct world *w, bool client)
     if (client) {
         end->out = stream_new();
         end->in = stream_new();
-        w->clients++;
-        pro_socket_init(&end->sock, w->loop, &end->scope);
+        client_new(w, end);
     }
     w->ends[w->end_count++] = end;
     return end;
 }
 
-/* The client with which an accepted socket is connected; NULL if that is gone. */
+/* The client with which an accepted socket is connected; NULL if that is gone, or not to be told. */
 static struct end *client_of(struct world *w, const pro_socket *s)
 {
-    pro_address address, local;
-    if (pro_socket_peer(s, &address) != PRO_OK) return NULL;
+    pro_address from;
+    if (pro_socket_peer(s, &from) != PRO_OK) return NULL;
     for (int i = 0; i < w->end_count; i++) {
         struct end *end = w->ends[i];
-        if (end->client && !end->matched && pro_socket_local(&end->sock, &local) == PRO_OK &&
-            local.port == address.port)
-            return end;
+        pro_address own = address_of(end->number);
+        if (end->number && memcmp(from.bytes, own.bytes, 4) == 0) return end;
     }
     return NULL;
 }
@@ -286,6 +314,7 @@ static void accepted(struct world *w, struct task *task)
         close_end(w, task_new(w), end, &task->dice);
         return;
     }
+    CHECK(!client->matched);
     client->matched = true;
     end->in = client->out;
     end->out = client->in;
