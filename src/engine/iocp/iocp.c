@@ -51,6 +51,7 @@ enum {
     LEN_MAX = 1 << 30,                                     /* of one call: its count has 32 bits */
     ACCEPT_ADDRESS = sizeof(struct sockaddr_storage) + 16, /* as AcceptEx wants it */
     MOMENT_MS = 1,
+    CANCEL_TRIES = 4,
 };
 #define NONE INVALID_SOCKET
 
@@ -325,12 +326,21 @@ static void iocp_start(pro_loop *loop, pri_step *step)
     call(iocp_of(loop), step);
 }
 
+/* If the system has nothing of it any more, its result is on the way to us, and asking again costs a
+ * call.  Wine 8 says so also when it has just told our thread to try a send once more, and then one that
+ * could not be finished is pending as before, with the wish forgotten; but by then the thread has tried. */
 static void iocp_cancel(pro_loop *loop, pri_step *step)
 {
+    const iocp *io = iocp_of(loop);
+    OVERLAPPED *overlapped =
+        &words_of(step)->overlapped; /* no more one on the ready list: completed */
     *canceled_of(step) = true;
-    pri_loop_count_system_call(loop);
-    /* If the system has nothing of it any more, its result is on the way to us. */
-    CancelIoEx((HANDLE)step->handle->pri_fd, &words_of(step)->overlapped);
+    for (int i = 0; i < CANCEL_TRIES; i++) {
+        pri_loop_count_system_call(loop);
+        bool failed = pri_os_fault(io->env, "CancelIoEx") ||
+                      !CancelIoEx((HANDLE)step->handle->pri_fd, overlapped);
+        if (!failed || HasOverlappedIoCompleted(overlapped)) return;
+    }
 }
 
 static void iocp_detach(pro_loop *loop, pro_handle *handle)
