@@ -11,6 +11,7 @@ list(FILTER not_here EXCLUDE REGEX "_${system}\\.c$")
 list(REMOVE_ITEM sources ${not_here})
 if(sources)
     pro_library(test_lib INCLUDE test SOURCES ${sources})
+    target_include_directories(test_lib PRIVATE src) # form.c
     list(APPEND test_libs test_lib)
 endif()
 
@@ -22,6 +23,18 @@ if(sources)
         ENGINES ${engines} CONFIGS release asan tsan clang windows)
     # A world belongs to one thread, so there is nothing for TSan in it.
     pro_step(conform-sim COMMAND $<TARGET_FILE:conform> --engine=sim CONFIGS release asan)
+    # The same sentences where every initiating call is awaited by a coroutine, in the forms of await.h and with
+    # pro_await; and on the shards of a runtime, four at once.  test/lib/form.h, test/lib/place.c
+    foreach(form await own)
+        pro_step(conform-${form} COMMAND $<TARGET_FILE:conform> --engine={engine} --form=${form}
+            ENGINES ${engines} CONFIGS release asan)
+    endforeach()
+    pro_step(conform-shards COMMAND $<TARGET_FILE:conform> --engine={engine} --shards=4
+        ENGINES ${engines} CONFIGS release tsan)
+    pro_step(conform-shards-await COMMAND $<TARGET_FILE:conform> --engine={engine} --shards=4
+        --form=await ENGINES ${engines} CONFIGS release)
+    pro_step(conform-sim-await COMMAND $<TARGET_FILE:conform> --engine=sim --form=await
+        CONFIGS release)
     # Under memcheck those sentences where trouble gathers; not on uring, since it does not see what
     # a ring writes.
     foreach(word cancel clos drain scope)

@@ -58,8 +58,8 @@ CONFORM(an_unreachable_address_gives_the_right_error)
 
 /* ---- 10, 11: cut short ----------------------------------------------------------------------- */
 
-static pro_loop    *silent_loop;
-static peer_silence silence;
+static _Thread_local pro_loop    *silent_loop;
+static _Thread_local peer_silence silence;
 
 /* A connect that stays under way, with a deadline. */
 static pro_socket *connect_to_silence(t_op *connect, uint64_t deadline_ns)

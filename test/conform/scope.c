@@ -12,7 +12,7 @@ typedef struct noted {
     uint32_t  live_at_end;
 } noted;
 
-static int orders;
+static _Thread_local int orders;
 
 static void note_stop(pro_scope *scope)
 {

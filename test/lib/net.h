@@ -2,6 +2,7 @@
 #ifndef TEST_LIB_NET_H
 #define TEST_LIB_NET_H
 
+#include "lib/form.h"
 #include "lib/peer.h"
 #include "lib/test.h"
 

@@ -1,4 +1,5 @@
-/* What an engine cannot be asked: capability rows of the runner, by sentence, each with its reason.
+/* What an engine, or a form (form.h), cannot be asked, and what cannot be asked beside others (shards.c):
+ * rows of the runner, by sentence, each with its reason.
  *
  * A simulated world has no way to the system's own sockets, so sentences that put a raw peer (lib/peer.h)
  * at the other end of a connection are skipped there; the simulator's own scenarios (test/sim) have
@@ -8,9 +9,29 @@
 static const char raw[] = "a raw peer is outside of a simulated world";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
-static const struct {
+struct row {
     const char *sentence, *why;
-} rows[] = {
+};
+
+/* For --form=await. */
+static const struct row await[] = {
+    {"an_operation_counts_in_the_scope_of_its_handle_unless_it_has_one",
+     "the forms of await.h have no operation to give a scope: they count in that of the handle"},
+};
+
+/* With --shards these run while the other shards wait. */
+static const char descriptors[] = "the descriptors that it leaves none of are the process's";
+static const char signals[] = "what a signal does is a matter of the process";
+
+static const struct row alone[] = {
+    {"an_accept_without_descriptors_says_so_and_the_listener_recovers", descriptors},
+    {"accept_multi_without_descriptors_says_so_and_the_listener_recovers", descriptors},
+    {"a_socket_or_listener_without_descriptors_stays_the_callers", descriptors},
+    {"a_post_from_a_signal_handler_works", signals},
+    {"stop_from_a_signal_handler_works", signals},
+};
+
+static const struct row sim[] = {
     {"a_connection_queued_before_the_accept_is_delivered", raw},
     {"an_accepted_socket_may_be_closed_in_its_handler", raw},
     {"a_connection_that_is_not_taken_is_closed", raw},
@@ -82,9 +103,7 @@ static const struct {
  * not on Windows as yet. */
 static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
 
-static const struct {
-    const char *sentence, *why;
-} system_rows[] = {
+static const struct row system_rows[] = {
     {"a_poll_completes_when_there_is_something_to_read", readiness},
     {"a_poll_is_level_triggered", readiness},
     {"polls_of_two_directions_are_independent", readiness},
@@ -104,11 +123,21 @@ static bool is_system(pro_engine engine)
     return engine == PRO_ENGINE_URING || engine == PRO_ENGINE_EPOLL;
 }
 
-const char *t_row_of(pro_engine engine, const char *sentence)
+static const char *find(const struct row *rows, size_t count, const char *sentence)
 {
-    for (size_t i = 0; engine == PRO_ENGINE_SIM && i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < count; i++)
         if (strcmp(rows[i].sentence, sentence) == 0) return rows[i].why;
-    for (size_t i = 0; !is_system(engine) && i < sizeof system_rows / sizeof system_rows[0]; i++)
-        if (strcmp(system_rows[i].sentence, sentence) == 0) return system_rows[i].why;
     return NULL;
 }
+
+#define FIND(rows, sentence) find(rows, sizeof(rows) / sizeof *(rows), sentence)
+
+const char *t_row_of(pro_engine engine, const char *sentence)
+{
+    const char *why = engine == PRO_ENGINE_SIM ? FIND(sim, sentence) : NULL;
+    if (why == NULL && !is_system(engine)) why = FIND(system_rows, sentence);
+    return why;
+}
+
+const char *t_row_of_await(const char *sentence) { return FIND(await, sentence); }
+const char *t_row_of_alone(const char *sentence) { return FIND(alone, sentence); }

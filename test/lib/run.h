@@ -19,13 +19,13 @@ typedef struct t_run_state {
     pro_engine    engine;
     const char   *mask;
     uint64_t      random;
-    t_event      *over;
+    t_event      *over; /* the runner's: set once, when the outcome is there */
     atomic_int    outcome;
     atomic_bool   told; /* why was written */
     jmp_buf       skip;
     char          why[600];
     char          notes[4000];
-    int           descriptors; /* open before */
+    int           descriptors; /* open before; -1: not to be compared */
 
     _Atomic(pro_loop *)  loops[T_LOOPS_MAX];
     atomic_uint_fast64_t clock_ahead_ns;
@@ -37,6 +37,20 @@ typedef struct t_run_state {
 
 /* Of this thread: the sentence it is a part of. */
 extern _Thread_local t_run_state *t_current;
+
+/* Where sentences run (place.c): each on a thread of its own, or, with shards, each in a handler of a
+ * shard, so many at once.  Made, used and freed by the runner.
+ * new: false, and *error, if the shards cannot be had.  start: run begins to run there, in a place where
+ * none runs.  end: it is over, and was not left behind.  free: nothing runs any more, nothing was left behind. */
+typedef struct t_place t_place;
+
+t_place *t_places_new(unsigned shards, pro_engine engine, const char *mask, int *error);
+void     t_place_start(t_place *places, unsigned i, t_run_state *run);
+void     t_place_end(t_place *places, unsigned i);
+int      t_places_free(t_place *places);
+
+/* Run the sentence, look back, say that it is over. */
+void t_run_sentence(t_run_state *run);
 
 /* On the sentence's thread, at its end: free the loops, look for what is left over. */
 void t_run_finish(void);

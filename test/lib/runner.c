@@ -1,9 +1,10 @@
-/* Sentences one after the other, on each engine, each on a thread of its own, with a watchdog.
+/* Sentences one after the other, or several at once on shards (place.c), on each engine, with a watchdog.
  *
  * What a sentence owns (struct run) is never freed when it failed: its threads are parked, not
  * unwound, and the kernel may still write to its buffers. */
 #include "lib/test.h"
 
+#include "lib/form.h"
 #include "lib/os.h"
 #include "lib/run.h"
 
@@ -39,13 +40,21 @@ static const struct engine_name {
 
 #define ENGINES (sizeof engines / sizeof engines[0])
 
+#define SHARDS_MAX 16
+
+static const char *const forms[] = {"callback", "await", "own"}; /* as t_form */
+
+#define FORMS (sizeof forms / sizeof forms[0])
+
 static struct options {
     const char *program;
     bool        engine[ENGINES];
     const char *only;
     const char *mask;
+    t_form      form;
     uint64_t    seed;
     long        count;
+    unsigned    shards;
     uint64_t    timeout_ns;
     bool        quiet, list, times, keep_going;
 } options;
@@ -59,9 +68,11 @@ static int usage(const char *argument)
         "%s: what is %s?\n"
         "  --engine=E       uring, epoll, iocp, sim or all; more than one is fine; default: all\n"
         "  --only=WORDS     the sentences that contain this\n"
+        "  --form=F         initiating calls as callback (the default), or in coroutines: await, own\n"
         "  --seed=HEX       of the random numbers\n"
         "  --mask=WORDS     features hidden from the engine, with commas\n"
         "  --count=N        how much the randomised sentences do\n"
+        "  --shards=N       each sentence on a shard of a runtime, so many at once\n"
         "  --timeout=S      seconds for one sentence\n"
         "  --list           the sentences\n"
         "  --quiet          failures and the last line only\n"
@@ -88,6 +99,17 @@ static bool choose_engine(const char *name)
     return known;
 }
 
+static bool choose_form(const char *name)
+{
+    for (size_t i = 0; i < FORMS; i++) {
+        if (strcmp(name, forms[i]) != 0) continue;
+        options.form = (t_form)i;
+        t_form_set(options.form);
+        return true;
+    }
+    return false;
+}
+
 static int parse(int argc, char **argv)
 {
     bool engine_given = false;
@@ -101,13 +123,18 @@ static int parse(int argc, char **argv)
             if (!choose_engine(v)) return usage(a);
         } else if ((v = value_of(a, "--only")) != NULL)
             options.only = v;
-        else if ((v = value_of(a, "--seed")) != NULL)
+        else if ((v = value_of(a, "--form")) != NULL) {
+            if (!choose_form(v)) return usage(a);
+        } else if ((v = value_of(a, "--seed")) != NULL)
             options.seed = strtoull(v, NULL, 16);
         else if ((v = value_of(a, "--mask")) != NULL)
             options.mask = v;
         else if ((v = value_of(a, "--count")) != NULL)
             options.count = strtol(v, NULL, 10);
-        else if ((v = value_of(a, "--timeout")) != NULL)
+        else if ((v = value_of(a, "--shards")) != NULL) {
+            options.shards = (unsigned)strtoul(v, NULL, 10);
+            if (options.shards == 0 || options.shards > SHARDS_MAX) return usage(a);
+        } else if ((v = value_of(a, "--timeout")) != NULL)
             options.timeout_ns = strtoull(v, NULL, 10) * PRO_SEC;
         else if (strcmp(a, "--list") == 0)
             options.list = true;
@@ -188,10 +215,9 @@ static void print_line(void *arg, const char *line)
     fflush(stdout);
 }
 
-static void sentence_main(void *arg)
+void t_run_sentence(t_run_state *run)
 {
-    t_run_state *run = arg;
-    t_current = run;
+    t_event     *over = run->over;
     volatile int outcome = T_SKIPPED;
     int          running = T_RUNNING;
     if (setjmp(run->skip) == 0) {
@@ -199,7 +225,7 @@ static void sentence_main(void *arg)
         outcome = T_PASSED;
     }
     t_run_finish();
-    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(run->over);
+    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(over);
 }
 
 struct dump {
@@ -237,6 +263,8 @@ static void print_failure(const t_run_state *run, const char *engine)
     printf("replay: %s --engine=%s --only=%s --seed=%llx%s%s", options.program, engine,
            run->test->name, (unsigned long long)options.seed, options.mask ? " --mask=" : "",
            options.mask ? options.mask : "");
+    if (options.form != T_FORM_CALLBACK) printf(" --form=%s", forms[options.form]);
+    if (options.shards > 0) printf(" --shards=%u", options.shards);
     if (options.count > 0) printf(" --count=%ld", options.count);
     printf("\n");
 }
@@ -248,61 +276,176 @@ static int print_sum(void)
     return failed == 0 ? 0 : 1;
 }
 
-static void run_one(const t_test *test, const struct engine_name *engine)
+/* ---- Those that run -------------------------------------------------------------------------- */
+
+/* Of one engine, of which `busy` run at once.  A place of which the sentence failed on a shard is lost. */
+static struct {
+    const struct engine_name *engine;
+    t_place                  *places;
+    unsigned                  count, busy, lost;
+    t_event                  *over; /* of any */
+    struct place {
+        t_run_state *run; /* NULL: free */
+        uint64_t     begin;
+        bool         is_lost;
+    } at[SHARDS_MAX];
+} running;
+
+static t_run_state *run_new(const t_test *test)
 {
-    const char *row = t_row_of(engine->engine, test->name);
-    if (row) {
-        skipped++;
-        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, row);
-        return;
-    }
     t_run_state *run = calloc(1, sizeof *run);
     if (run == NULL) abort();
     run->test = test;
-    run->engine = engine->engine;
+    run->engine = running.engine->engine;
     run->mask = options.mask;
     run->random = options.seed ^ hash(test->name);
     run->memory_left = -1;
-    run->over = t_event_new();
-    run->descriptors = t_os_descriptors();
+    run->over = running.over;
+    run->descriptors = options.shards > 0 ? -1 : t_os_descriptors();
+    return run;
+}
 
-    uint64_t  begin = t_os_clock_ns();
-    t_thread *thread = t_os_thread_start(sentence_main, run);
-    bool      in_time = t_event_wait_ns(run->over, options.timeout_ns);
-    double    ms = (double)(t_os_clock_ns() - begin) / 1e6;
-
-    int hung = T_RUNNING;
-    if (!in_time && atomic_compare_exchange_strong(&run->outcome, &hung, T_FAILED)) {
-        snprintf(run->why, sizeof run->why, "not over after %.0f s", ms / 1e3);
-        failed++;
-        print_failure(run, engine->name);
-        dump_hung(run);
-        if (options.keep_going) return;
-        print_sum();
-        _Exit(1);
-    }
-    t_os_descriptors_restore();
-    int outcome = atomic_load(&run->outcome);
+/* What it printed, and what became of it. */
+static void report(const t_run_state *run, int outcome, double ms)
+{
+    const char *engine = running.engine->name;
     if (outcome == T_FAILED) {
         failed++;
-        print_failure(run, engine->name);
+        print_failure(run, engine);
     } else if (outcome == T_SKIPPED) {
         skipped++;
-        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, run->why);
+        if (!options.quiet) printf("skip %s: %s: %s\n", engine, run->test->name, run->why);
     } else {
         passed++;
         if (!options.quiet) {
-            printf("ok %s: %s", engine->name, test->name);
+            printf("ok %s: %s", engine, run->test->name);
             if (options.times) printf(" %.1f ms", ms);
             printf("\n");
         }
     }
     if (!options.quiet) printf("%s", run->notes);
-    if (outcome != T_FAILED) {
-        t_thread_join(thread);
-        t_run_free(run);
-    }
     fflush(stdout);
+}
+
+/* The sentence in this place is over. */
+static void leave(unsigned i, int outcome, double ms)
+{
+    struct place *place = &running.at[i];
+    t_run_state  *run = place->run;
+    t_os_descriptors_restore();
+    report(run, outcome, ms);
+    place->run = NULL;
+    running.busy--;
+    if (outcome != T_FAILED) {
+        t_place_end(running.places, i);
+        t_run_free(run);
+    } else if (options.shards > 0) {
+        place->is_lost = true;
+        running.lost++;
+    }
+}
+
+/* It may have come to its end just now; else it has failed, and its thread is not to be had back. */
+static void give_up(unsigned i, double ms)
+{
+    t_run_state *run = running.at[i].run;
+    int          hung = T_RUNNING;
+    if (!atomic_compare_exchange_strong(&run->outcome, &hung, T_FAILED)) return;
+    snprintf(run->why, sizeof run->why, "not over after %.0f s", ms / 1e3);
+    leave(i, T_FAILED, ms);
+    dump_hung(run);
+    if (options.keep_going) return;
+    print_sum();
+    _Exit(1);
+}
+
+/* Wait until one more place is free, or for the watchdog. */
+static void wait_for_one(void)
+{
+    uint64_t now = t_os_clock_ns(), first = UINT64_MAX;
+    for (unsigned i = 0; i < running.count; i++)
+        if (running.at[i].run != NULL && running.at[i].begin < first) first = running.at[i].begin;
+    uint64_t end = first + options.timeout_ns;
+    t_event_wait_ns(running.over, end > now ? end - now : 0);
+    now = t_os_clock_ns();
+    for (unsigned i = 0; i < running.count; i++) {
+        if (running.at[i].run == NULL) continue;
+        double ms = (double)(now - running.at[i].begin) / 1e6;
+        int    outcome = atomic_load(&running.at[i].run->outcome);
+        if (outcome != T_RUNNING)
+            leave(i, outcome, ms);
+        else if (now - running.at[i].begin >= options.timeout_ns)
+            give_up(i, ms);
+    }
+}
+
+static void wait_for_all(void)
+{
+    while (running.busy > 0) wait_for_one();
+}
+
+static void run_one(const t_test *test)
+{
+    const struct engine_name *engine = running.engine;
+    const char               *row = t_row_of(engine->engine, test->name);
+    if (row == NULL && options.form == T_FORM_AWAIT) row = t_row_of_await(test->name);
+    if (row != NULL) {
+        skipped++;
+        if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, row);
+        return;
+    }
+    bool alone = options.shards > 0 && t_row_of_alone(test->name) != NULL;
+    if (alone) wait_for_all();
+    while (running.busy + running.lost == running.count && running.busy > 0) wait_for_one();
+    unsigned i = 0;
+    while (i < running.count && (running.at[i].run != NULL || running.at[i].is_lost)) i++;
+    if (i == running.count) return; /* all shards are lost, and that was said */
+    struct place *place = &running.at[i];
+    place->run = run_new(test);
+    place->begin = t_os_clock_ns();
+    running.busy++;
+    t_place_start(running.places, i, place->run);
+    if (alone) wait_for_all();
+}
+
+/* The sum of what the shards' sentences left behind. */
+static void look_back(int descriptors)
+{
+    int error = t_places_free(running.places);
+    int left = t_os_descriptors();
+    if (error == PRO_OK && (options.shards == 0 || left == descriptors)) return;
+    printf("FAIL %s: at the end: %s, open descriptors %d, want %d as before\n",
+           running.engine->name, pro_error_name(error), left, descriptors);
+    failed++;
+}
+
+static bool chosen(const t_test *test)
+{
+    return options.only == NULL || strstr(test->name, options.only) != NULL;
+}
+
+static void run_all(const struct engine_name *engine)
+{
+    int error, descriptors = t_os_descriptors();
+    memset(&running, 0, sizeof running);
+    running.engine = engine;
+    running.count = options.shards > 0 ? options.shards : 1;
+    running.over = t_event_new();
+    running.places = t_places_new(options.shards, engine->engine, options.mask, &error);
+    if (running.places == NULL) {
+        printf("FAIL %s: no %u shards: %s\n", engine->name, options.shards, pro_error_name(error));
+        failed++;
+        return;
+    }
+    for (const t_test *test = tests; test != NULL; test = test->next)
+        if (chosen(test)) run_one(test);
+    wait_for_all();
+    if (running.lost > 0) { /* parked threads cannot be joined */
+        print_sum();
+        _Exit(1);
+    }
+    look_back(descriptors);
+    t_event_free(running.over);
 }
 
 /* Whether the engine works here; if not, that is said. */
@@ -329,11 +472,6 @@ static bool available(const struct engine_name *engine)
     return false;
 }
 
-static bool chosen(const t_test *test)
-{
-    return options.only == NULL || strstr(test->name, options.only) != NULL;
-}
-
 int t_main(int argc, char **argv)
 {
     int wrong = parse(argc, argv);
@@ -352,8 +490,12 @@ int t_main(int argc, char **argv)
     }
     for (size_t i = 0; i < ENGINES; i++) {
         if (!options.engine[i] || !available(&engines[i])) continue;
-        for (const t_test *test = tests; test != NULL; test = test->next)
-            if (chosen(test)) run_one(test, &engines[i]);
+        if (options.shards > 0 && engines[i].engine == PRO_ENGINE_SIM) {
+            printf("skip %s: a simulated world belongs to one thread\n", engines[i].name);
+            skipped++;
+            continue;
+        }
+        run_all(&engines[i]);
     }
     return print_sum();
 }

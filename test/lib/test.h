@@ -43,8 +43,11 @@ void t_add(t_test *test);
     }                                                                                              \
     static void sentence(void)
 
-/* Why this sentence cannot be tried on this engine (rows.c), or NULL. */
+/* Why this sentence cannot be tried on this engine, in the form of await.h, while others run on other
+ * shards (rows.c), or NULL. */
 const char *t_row_of(pro_engine engine, const char *sentence);
+const char *t_row_of_await(const char *sentence);
+const char *t_row_of_alone(const char *sentence);
 
 /* Run what was registered, as the arguments say; the exit status. */
 int t_main(int argc, char **argv);
