@@ -6,6 +6,7 @@
 
 #include <proactor/await.h>
 #include <proactor/base.h>
+#include <proactor/blocking.h>
 #include <proactor/co.h>
 #include <proactor/error.h>
 #include <proactor/loop.h>

@@ -15,7 +15,8 @@
 static const pri_engine *const engines[] = {PRI_ENGINES, &pri_engine_sim};
 enum { ENGINES = sizeof engines / sizeof engines[0], REAL = ENGINES - 1 };
 
-static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536;
+static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536,
+                      pool_threads_max_max = 1024;
 
 void pro_loop_options_init(pro_loop_options *options)
 {
@@ -142,7 +143,9 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
     const char *mask = options.mask ? options.mask : getenv("PROACTOR_MASK");
     if (!is_known_mask(mask)) return PRO_EINVAL;
     if (mask && *mask) pri_why_add(&why, "masked: %s", mask);
-    if (options.queue_len > queue_len_max || options.batch_max > batch_max_max) return PRO_EINVAL;
+    if (options.queue_len > queue_len_max || options.batch_max > batch_max_max ||
+        options.pool_threads_max > pool_threads_max_max)
+        return PRO_EINVAL;
 
     pro_env env = options.env;
     if (!env.clock_ns) env.clock_ns = pri_os_clock_ns;
@@ -153,6 +156,8 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
         .batch_max = options.batch_max ? options.batch_max : 32,
         .mask = mask,
         .precise = options.precise_timers != 0,
+        .pool_threads_max = options.pool_threads_max ? options.pool_threads_max : 4,
+        .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,
         .env = &env,
     };
     return choose(loop, options.engine, &mine, &why);

@@ -18,6 +18,7 @@
 #define PROACTOR_AWAIT_H
 
 #include <proactor/base.h>
+#include <proactor/blocking.h>
 #include <proactor/co.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
@@ -145,6 +146,19 @@ PRO_API int64_t pro_await_signal_wait_by(int signal_number, uint64_t deadline_ns
 PRO_API int64_t pro_await_signal_wait_by_at(const char *site, int signal_number,
                                             uint64_t deadline_ns);
 
+/* pro_run_blocking: what fn returned. */
+PRO_API int64_t pro_await_run_blocking(pro_blocking_fn *fn, void *arg);
+PRO_API int64_t pro_await_run_blocking_by(pro_blocking_fn *fn, void *arg, uint64_t deadline_ns);
+PRO_API int64_t pro_await_run_blocking_by_at(const char *site, pro_blocking_fn *fn, void *arg,
+                                             uint64_t deadline_ns);
+
+/* pro_run_blocking_wait: what fn returned. */
+PRO_API int64_t pro_await_run_blocking_wait(pro_blocking_fn *fn, void *arg);
+PRO_API int64_t pro_await_run_blocking_wait_by(pro_blocking_fn *fn, void *arg,
+                                               uint64_t deadline_ns);
+PRO_API int64_t pro_await_run_blocking_wait_by_at(const char *site, pro_blocking_fn *fn, void *arg,
+                                                  uint64_t deadline_ns);
+
 /* pro_join: the coroutine's result. */
 PRO_API int64_t pro_await_join(pro_task *task);
 PRO_API int64_t pro_await_join_by(pro_task *task, uint64_t deadline_ns);
@@ -203,6 +217,10 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_sleep_by(...) pro_await_sleep_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_signal_wait(...) pro_await_signal_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_signal_wait_by(...) pro_await_signal_wait_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_run_blocking(...) pro_await_run_blocking_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_run_blocking_by(...) pro_await_run_blocking_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_run_blocking_wait(...) pro_await_run_blocking_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_run_blocking_wait_by(...) pro_await_run_blocking_wait_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_join(...) pro_await_join_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_join_by(...) pro_await_join_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_call_on(...) pro_await_call_on_at(PRO_SITE, __VA_ARGS__)

@@ -54,6 +54,8 @@ typedef struct pro_loop_options {
     const char *mask;      /* features hidden from the probe, "defer_taskrun,ring_fd"; or NULL */
     int         precise_timers; /* 1: timers and deadlines finer than the tick of the system */
     pro_env     env;
+    uint32_t    pool_threads_max; /* threads for blocking work (blocking.h); 0: 4; 1024 at most */
+    uint32_t    pool_queue_max;   /* functions that may wait for one of them; 0: 256 */
 } pro_loop_options;
 
 /* precise_timers.  No timer ever runs early; how late it runs is a matter of the system.  On Linux it

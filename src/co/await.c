@@ -497,6 +497,63 @@ int64_t pro_await_signal_wait_by(int signal_number, uint64_t deadline_ns)
     return pro_await_signal_wait_by_at("?", signal_number, deadline_ns);
 }
 
+PRI_COLD static int64_t run_blocking_special(const char *site, pro_blocking_fn *fn, void *arg,
+                                             uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_run_blocking", NULL, deadline_ns);
+    if (!co->is_refused) pro_run_blocking_at(site, &co->op, co->home->loop, fn, arg, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_run_blocking_by_at(const char *site, pro_blocking_fn *fn, void *arg,
+                                     uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return run_blocking_special(site, fn, arg, deadline_ns);
+    pro_run_blocking_at(site, &co->op, co->home->loop, fn, arg, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_run_blocking(pro_blocking_fn *fn, void *arg)
+{
+    return pro_await_run_blocking_by_at("?", fn, arg, PRO_NEVER);
+}
+
+int64_t pro_await_run_blocking_by(pro_blocking_fn *fn, void *arg, uint64_t deadline_ns)
+{
+    return pro_await_run_blocking_by_at("?", fn, arg, deadline_ns);
+}
+
+PRI_COLD static int64_t run_blocking_wait_special(const char *site, pro_blocking_fn *fn, void *arg,
+                                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_run_blocking_wait", NULL, deadline_ns);
+    if (!co->is_refused) pro_run_blocking_wait_at(site, &co->op, co->home->loop, fn, arg,
+                                                  pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_run_blocking_wait_by_at(const char *site, pro_blocking_fn *fn, void *arg,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return run_blocking_wait_special(site, fn, arg, deadline_ns);
+    pro_run_blocking_wait_at(site, &co->op, co->home->loop, fn, arg, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_run_blocking_wait(pro_blocking_fn *fn, void *arg)
+{
+    return pro_await_run_blocking_wait_by_at("?", fn, arg, PRO_NEVER);
+}
+
+int64_t pro_await_run_blocking_wait_by(pro_blocking_fn *fn, void *arg, uint64_t deadline_ns)
+{
+    return pro_await_run_blocking_wait_by_at("?", fn, arg, deadline_ns);
+}
+
 PRI_COLD static int64_t join_special(const char *site, pro_task *task, uint64_t deadline_ns)
 {
     pri_co *co = pri_await_begin(site, "pro_await_join", NULL, deadline_ns);

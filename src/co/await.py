@@ -40,6 +40,8 @@ FORMS = [
     ("timer", "timer_start", "0, at when_ns"),
     ("timer", "sleep", "0, after delay_ns"),
     ("signal", "signal_wait", "how many came"),
+    ("blocking", "run_blocking", "what fn returned"),
+    ("blocking", "run_blocking_wait", "what fn returned"),
     ("co", "join", "the coroutine's result"),
 ]
 

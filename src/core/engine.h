@@ -39,6 +39,7 @@ typedef enum pri_step_kind {
      * as the step is taken included: no edge, and the descriptor may be others' to read too. */
     PRI_STEP_POLL_IN = 5,
     PRI_STEP_POLL_OUT = 6,
+    PRI_STEP_JOB = 9, /* data = an argument, len = a pri_job_fn; value = its result: job.h */
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -89,7 +90,8 @@ typedef struct pri_engine_options {
     uint32_t       batch_max; /* > 0: the largest max that turn will see */
     const char    *mask;      /* words separated by commas, or NULL: see pri_masked */
     bool           precise;   /* precise_timers of pro_loop_options */
-    const pro_env *env;       /* complete: no NULL function but fault */
+    uint32_t       pool_threads_max, pool_queue_max; /* > 0 */
+    const pro_env *env;                              /* complete: no NULL function but fault */
 } pri_engine_options;
 
 /* pri_engine.caps: what not every engine does. */
@@ -153,6 +155,10 @@ const pro_env *pri_loop_env(const pro_loop *loop);
 
 /* One more system call was made: for pro_loop_stats.system_calls. */
 void pri_loop_count_system_call(pro_loop *loop);
+
+/* Jobs that the engine does by itself; all others go to threads. */
+#define PRI_NATIVE_JOB UINT64_C(1)
+void pri_loop_set_native(pro_loop *loop, uint64_t native);
 
 /* A time on the loop's clock (neither POLL nor FOREVER) as one on the system's monotonic clock. */
 uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns);

@@ -1,7 +1,7 @@
 /* The loop: one turn after the other.
  *
  * A turn waits in the engine (unless something is ready already), reads the clock, then runs, in this
- * order: posts, the engine's records, what is due by time, operations whose result stood without the kernel, and
+ * order: posts, jobs that are done, the engine's records, what is due by time, operations whose result stood without the kernel, and
  * what scopes have to say.  Each handler runs to its end before the next begins; whatever it
  * initiates, cancels or closes has its consequence on a later line of the turn, or on a later turn.
  * So a record that came before a deadline was seen wins over it, and an operation whose deadline is
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/op.h"
+#include "core/job.h"
 
 void pri_abort(const char *format, ...)
 {
@@ -105,6 +105,8 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     loop->thread = pri_os_thread_self();
     loop->accepted.fd = -1;
     loop->batch_max = (int)options->batch_max;
+    loop->pool_threads_max = options->pool_threads_max;
+    loop->pool_queue_max = options->pool_queue_max;
     loop->why = *why;
     pri_list_init(&loop->ready);
     pri_list_init(&loop->telling);
@@ -139,6 +141,7 @@ static void end_memory(pro_loop *loop)
     while (atomic_load(&loop->posting) > 0) {}
     if (loop->signals_end) loop->signals_end(loop, true);
     if (loop->co_end) loop->co_end(loop);
+    pri_pool_end(loop);
     loop->engine->fini(loop);
     pri_sides_free(loop);
     pri_env_realloc(&loop->env, loop->records, 0);
@@ -217,7 +220,8 @@ static uint64_t wait_until(pro_loop *loop)
 {
     if (!pri_list_empty(&loop->ready) || !pri_list_empty(&loop->telling)) return PRI_TURN_POLL;
     atomic_store(&loop->asleep, true);
-    if (atomic_load(&loop->posts) || atomic_load(&loop->stopping)) return PRI_TURN_POLL;
+    if (atomic_load(&loop->posts) || atomic_load(&loop->jobs) || atomic_load(&loop->stopping))
+        return PRI_TURN_POLL;
     if (pri_wheel_idle(&loop->timers) && pri_wheel_idle(&loop->drains)) return PRI_TURN_FOREVER;
     uint64_t timer = pri_wheel_next(&loop->timers), drain = pri_wheel_next(&loop->drains);
     uint64_t until = timer < drain ? timer : drain;
@@ -239,6 +243,7 @@ static int64_t turn(pro_loop *loop, bool may_wait)
     if (!pri_wheel_idle(&loop->timers)) pri_wheel_expire(&loop->timers, loop->now_ns, &due);
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
+    if (atomic_load_explicit(&loop->jobs, memory_order_relaxed)) pri_job_run_done(loop);
     const pri_record *record = loop->records;
     for (int left = count; left > 0; left--) pri_op_record(loop, record++);
     pri_op_expire(&due);
@@ -313,6 +318,34 @@ void pro_loop_stop(pro_loop *loop)
     atomic_fetch_sub(&loop->posting, 1);
 }
 
+/* Push by compare-and-swap, take all by exchange.  The loop says "asleep"
+ * before it looks at the stack for the last time, who pushes looks at "asleep" after that, both
+ * sequentially consistent: at least one of them sees the other, so no wake-up is lost.  One poster
+ * takes the flag down and wakes; the others find it down. */
+void pri_loop_push(pro_loop *loop, _Atomic(pri_link *) *stack, pri_link *link)
+{
+    /* Once it is pushed the loop may run it, and its handler free the loop: it waits for us to leave. */
+    atomic_fetch_add(&loop->posting, 1);
+    pri_link *newest = atomic_load_explicit(stack, memory_order_relaxed);
+    do link->next = newest;
+    while (!atomic_compare_exchange_weak_explicit(stack, &newest, link, memory_order_seq_cst,
+                                                  memory_order_relaxed));
+    pri_loop_wake(loop);
+    atomic_fetch_sub(&loop->posting, 1);
+}
+
+pri_link *pri_loop_take(_Atomic(pri_link *) *stack)
+{
+    pri_link *newest = atomic_exchange_explicit(stack, NULL, memory_order_acquire);
+    pri_link *oldest = NULL;
+    for (pri_link *link = newest, *next; link; link = next) {
+        next = link->next;
+        link->next = oldest;
+        oldest = link;
+    }
+    return oldest;
+}
+
 void pri_loop_wake(pro_loop *loop)
 {
     if (!atomic_exchange(&loop->asleep, false)) return;
@@ -335,6 +368,8 @@ void *pri_loop_engine_state(const pro_loop *loop) { return loop->engine_state; }
 void pri_loop_set_engine_state(pro_loop *loop, void *state) { loop->engine_state = state; }
 
 const pro_env *pri_loop_env(const pro_loop *loop) { return &loop->env; }
+
+void pri_loop_set_native(pro_loop *loop, uint64_t native) { loop->native = native; }
 
 void pri_loop_count_system_call(pro_loop *loop) { loop->stats.system_calls++; }
 

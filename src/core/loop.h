@@ -47,6 +47,9 @@ struct pro_loop {
     struct pri_signal_watch *signals;         /* src/ops/signal.c */
     void (*signals_end)(pro_loop *loop, bool free_them);
     pri_why             why;
+    struct pri_pool    *pool;   /* src/shard/pool.c; NULL before the first job */
+    uint64_t            native; /* PRI_NATIVE_*: jobs of the engine's */
+    uint32_t            pool_threads_max, pool_queue_max;
     struct pri_co_home *co; /* src/co: coroutines and their stacks; NULL before the first */
     void (*co_end)(pro_loop *loop);
     void    *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */
@@ -54,8 +57,10 @@ struct pro_loop {
 
     /* Written by other threads: on a line of its own. */
     _Alignas(64) _Atomic(pri_link *) posts; /* newest first, through pri_queue.next */
-    atomic_bool asleep;                     /* the loop is, or is about to be, waiting */
-    atomic_bool stopping;
+    _Atomic(pri_link *) jobs;               /* done, newest first, through pri_job.link.next */
+    atomic_uint         jobs_queued;        /* that wait to be begun */
+    atomic_bool         asleep;             /* the loop is, or is about to be, waiting */
+    atomic_bool         stopping;
     atomic_uint posting; /* threads inside pro_post or pro_loop_stop: the loop must outlive them */
     atomic_ullong wakes;
 };
@@ -67,6 +72,11 @@ int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_
 /* Free a loop whose program is gone (a simulated crash): nothing completes, no handler runs.  The
  * memory of operations, handles and scopes must still be there; it is the caller's then. */
 void pri_loop_abandon(pro_loop *loop);
+
+/* One messaging primitive for all that comes from other threads: push onto a stack of the loop, and
+ * wake it; take all of a stack, the oldest first, linked by next. */
+void      pri_loop_push(pro_loop *loop, _Atomic(pri_link *) *stack, pri_link *link);
+pri_link *pri_loop_take(_Atomic(pri_link *) *stack);
 
 /* What was posted or wished just now: a loop that sleeps, or is about to, will see it. */
 void pri_loop_wake(pro_loop *loop);

@@ -17,6 +17,8 @@
 
 #include <stdio.h>
 
+#include "core/job.h"
+
 _Static_assert(sizeof(void *) != 8 || sizeof(pro_op) <= 192, "an operation is three cache lines");
 _Static_assert(offsetof(pro_op, pri_timer) == offsetof(pro_op, deadline_ns) + 8,
                "the wheel finds the deadline right before the link");
@@ -154,7 +156,10 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
     loop->system_error = record->system;
     bool is_whole = (size_t)record->value == step->len;
     if (!pri_op_is_transfer(kind) || record->value <= 0 || !(is_whole || kind == PRI_OP_RECV)) {
-        pri_handle_record(loop, op, record);
+        if (step->kind == PRI_STEP_JOB)
+            pri_job_record(op, record);
+        else
+            pri_handle_record(loop, op, record);
         return;
     }
     pro_handle *handle = step->handle;
@@ -196,11 +201,15 @@ void pri_op_cancel(pro_op *op, int cause)
     if ((state != PRI_QUEUED && state != PRI_STARTED) || op->pri_cause) return;
     if (pri_op_kind_of(op) == PRI_OP_CLOSE) return;
     op->pri_cause = (uint8_t)-cause;
-    if (state == PRI_STARTED && op->pri_kernel_step.kind != PRI_STEP_NONE) {
-        op->pri_loop->engine->cancel(op->pri_loop, &op->pri_kernel_step);
+    pri_step *step = &op->pri_kernel_step;
+    if (state == PRI_STARTED && step->kind != PRI_STEP_NONE) {
+        if (step->flags & PRI_STEP_POOLED)
+            pri_pool_cancel(op->pri_loop, step);
+        else
+            op->pri_loop->engine->cancel(op->pri_loop, step);
         return;
     }
-    pro_handle     *handle = op->pri_kernel_step.handle;
+    pro_handle     *handle = step->handle;
     const pri_part *part = pri_op_part(op);
     if (part && state == PRI_STARTED) part->canceled(op);
     if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
@@ -236,10 +245,6 @@ void pri_op_abandon(pro_op *op)
 
 /* ---- Posts ---------------------------------------------------------------------------------- */
 
-/* One messaging primitive: push by compare-and-swap, take all by exchange.  The loop says "asleep"
- * before it looks at the stack for the last time, the poster looks at "asleep" after it pushed, both
- * sequentially consistent: at least one of them sees the other, so no wake-up is lost.  One poster
- * takes the flag down and wakes; the others find it down. */
 void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
@@ -255,15 +260,7 @@ void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done
     op->pri_cause = 0;
     op->pri_correlation = current_loop ? current_loop->correlation : 0;
     set_state(op, PRI_POSTED);
-
-    /* Once it is pushed the loop may run it, and its handler free the loop: it waits for us to leave. */
-    atomic_fetch_add(&loop->posting, 1);
-    pri_link *newest = atomic_load_explicit(&loop->posts, memory_order_relaxed);
-    do op->pri_queue.next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&loop->posts, &newest, &op->pri_queue,
-                                                  memory_order_seq_cst, memory_order_relaxed));
-    pri_loop_wake(loop);
-    atomic_fetch_sub(&loop->posting, 1);
+    pri_loop_push(loop, &loop->posts, &op->pri_queue);
 }
 
 void(pro_post)(pro_op *op, pro_loop *loop, pro_handler *done) { pro_post_at("?", op, loop, done); }
@@ -271,14 +268,7 @@ void(pro_post)(pro_op *op, pro_loop *loop, pro_handler *done) { pro_post_at("?",
 void pri_op_run_posts(pro_loop *loop, int error)
 {
     loop->system_error = 0;
-    pri_link *newest = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
-    pri_link *oldest = NULL;
-    for (pri_link *link = newest, *next; link; link = next) {
-        next = link->next;
-        link->next = oldest;
-        oldest = link;
-    }
-    for (pri_link *link = oldest, *next; link; link = next) {
+    for (pri_link *link = pri_loop_take(&loop->posts), *next; link; link = next) {
         next = link->next; /* before the handler, which may post or free the operation */
         pro_op *op = pro_container_of(link, pro_op, pri_queue);
         op->value = 0;

@@ -28,6 +28,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(YIELD, "yield")                                                                              \
     X(JOIN, "join")                                                                                \
     X(GUARD, "coroutine")                                                                          \
+    X(BLOCKING, "run_blocking")                                                                    \
     X(CLOSE, "close")                                                                              \
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
@@ -57,6 +58,7 @@ typedef enum pri_handle_state {
 #define PRI_STEP_UNCOUNTED 0x10u /* its handle may be gone: data is the scope it counts in */
 #define PRI_STEP_SIDE 0x20u      /* data is a side object, ours to give back */
 #define PRI_STEP_PART 0x40u      /* data is a pri_part */
+#define PRI_STEP_POOLED 0x80u    /* started, and with the pool: job.h */
 
 /* What the core calls for an operation that a part above it sees through.  Such an operation has no
  * kernel step, or one of readiness.

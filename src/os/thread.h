@@ -46,4 +46,16 @@ typedef struct pri_threads {
 
 extern const pri_threads pri_os_threads;
 
+/* ---- Locks: of real threads ------------------------------------------------------------------- */
+
+/* A lock, and a place to wait inside of it. */
+typedef struct pri_monitor pri_monitor;
+
+pri_monitor *pri_os_monitor_new(void); /* NULL: no memory */
+void         pri_os_monitor_free(pri_monitor *monitor);
+void         pri_os_monitor_enter(pri_monitor *monitor);
+void         pri_os_monitor_leave(pri_monitor *monitor);
+int          pri_os_monitor_wait(pri_monitor *monitor, uint64_t ns); /* inside; 0: so long */
+void         pri_os_monitor_wake(pri_monitor *monitor, int all); /* one who waits there, or all */
+
 #endif

@@ -202,7 +202,11 @@ int pri_scripted_loop_new(pro_loop **loop)
 {
     static const pro_env env = {
         .clock_ns = scripted_clock_ns, .random = pri_os_random, .realloc = pri_os_realloc};
-    const pri_engine_options options = {.queue_len = 64, .batch_max = RECORDS_MAX, .env = &env};
+    const pri_engine_options options = {.queue_len = 64,
+                                        .batch_max = RECORDS_MAX,
+                                        .env = &env,
+                                        .pool_threads_max = 1,
+                                        .pool_queue_max = 16};
     pri_why                  why = {.len = 0};
     memset(&world, 0, sizeof world);
     world.now_ns = PRO_SEC;

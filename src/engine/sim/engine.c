@@ -13,6 +13,7 @@
  * and is itself again when the receive ends; of both kinds a sum is taken, which must be right then. */
 #include <string.h>
 
+#include "core/list.h"
 #include "engine/sim/lane.h"
 #include "engine/sim/net.h"
 
@@ -149,13 +150,36 @@ static int refusal(const sim_socket *s, const pri_step *step)
     }
 }
 
+void pri_sim_job_record(sim_loop *l, pri_step *step, int64_t result)
+{
+    int     error = result < 0 ? (int)result : PRO_OK;
+    int64_t value = result > 0 ? result : 0;
+    pri_sim_note(l->world, EV_RECORD, l->node, l->id, error, value, step);
+    add_record(l, (pri_record){.step = step, .value = value, .error = error});
+}
+
+static void start_job(pro_loop *loop, pri_step *step)
+{
+    sim_loop *l = pri_loop_engine_state(loop);
+    pro_sim  *w = l->world;
+    uint64_t  index = w->started++;
+    if (w->watch) w->watch(w->watch_arg, index, pri_sim_op(step));
+    int error = l->lanes_used ? PRO_OK : pri_os_error(pri_os_fault(&loop->env, "thread"));
+    if (index == w->inject_at) error = w->inject_error;
+    pri_sim_job_start(l, step, error);
+}
+
 static void start(pro_loop *loop, pri_step *step)
 {
     static const char *const calls[PRI_STEP_KINDS] = {"", "recv", "send", "accept", "connect"};
-    sim_loop                *l = pri_loop_engine_state(loop);
-    pro_sim                 *w = l->world;
-    sim_socket              *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
-    int                      direction = direction_of(step);
+    if (step->kind == PRI_STEP_JOB) {
+        start_job(loop, step);
+        return;
+    }
+    sim_loop   *l = pri_loop_engine_state(loop);
+    pro_sim    *w = l->world;
+    sim_socket *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
+    int         direction = direction_of(step);
     if (!s)
         pri_abort("sim: a step on descriptor %lld, which is none of this world",
                   (long long)step->handle->pri_fd);
@@ -209,10 +233,14 @@ void pri_sim_canceled(pro_sim *w, sim_socket *s, int direction)
 
 static void cancel(pro_loop *loop, pri_step *step)
 {
-    const sim_loop *l = pri_loop_engine_state(loop);
-    pro_sim        *w = l->world;
-    sim_socket     *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
-    int             direction = direction_of(step);
+    sim_loop *l = pri_loop_engine_state(loop);
+    if (step->kind == PRI_STEP_JOB) {
+        if (pri_sim_job_cancel(l, step)) pri_sim_job_record(l, step, PRO_ECANCELED);
+        return;
+    }
+    pro_sim    *w = l->world;
+    sim_socket *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
+    int         direction = direction_of(step);
     if (!s || s->step[direction] != step) return; /* its record is on its way */
     if (!w->latency_ns)
         pri_sim_canceled(w, s, direction);
@@ -354,6 +382,9 @@ static int init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
     l->manual = !w->in_main;
     l->until = l->turn_at = PRI_TURN_FOREVER;
     l->stream = pri_sim_stream(w, STREAM_RANDOM, l->id, 0);
+    l->job_stream = pri_sim_stream(w, STREAM_JOB, l->id, 0);
+    pri_list_init(&l->running);
+    pri_list_init(&l->waiting);
     l->capacity = 64;
     l->records = pri_sim_realloc(NULL, l->capacity * sizeof *l->records);
     if (w->last_loop)
@@ -362,6 +393,7 @@ static int init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
         w->loops = l;
     w->last_loop = l;
     pri_loop_set_engine_state(loop, l);
+    pri_loop_set_native(loop, PRI_NATIVE_JOB);
     if (!l->manual) atomic_store(&loop->asleep, true); /* whoever posts must wake the world */
     if (!l->manual) pri_sim_turn_soon(l, w->now_ns);
     char plan[200];

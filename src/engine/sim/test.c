@@ -119,6 +119,7 @@ static const int errors_of[PRI_STEP_KINDS][8] = {
     [PRI_STEP_ACCEPT] = {PRO_EMFILE, PRO_ENFILE, PRO_ENOBUFS, PRO_ECONNABORTED},
     [PRI_STEP_CONNECT] = {PRO_ECONNREFUSED, PRO_ETIMEDOUT, PRO_EHOSTUNREACH, PRO_ENETUNREACH,
                           PRO_EADDRNOTAVAIL},
+    [PRI_STEP_JOB] = {PRO_EAGAIN, PRO_ENOMEM},
 };
 
 static int run_with(pro_test_scenario *scenario, void *arg, sweep *s, uint64_t index, int error)

@@ -290,6 +290,11 @@ bool pri_sim_step_one(pro_sim *w)
     case EV_LANE: pri_sim_lane_event(w, &e); break;
     case EV_MAIN: run_main(w, node_by_id(w, e.target)); break;
     case EV_CALL: call(w, e.target); break;
+    case EV_JOB: {
+        sim_loop *l = loop_by_id(w, e.target);
+        if (l) pri_sim_job_over(l, e.extra);
+        break;
+    }
     case EV_WEATHER: pri_sim_weather(w); break;
     case EV_CLEAR: pri_sim_clear(w, e.target, e.extra); break;
     case EV_RESTART: {

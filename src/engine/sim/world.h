@@ -5,6 +5,7 @@
  *   node.c     nodes and their clocks; links
  *   stream.c   TCP: bytes on the way, connecting, ends and resets
  *   net.c      the synchronous calls: open, bind, listen, close
+ *   jobs.c     blocking work
  *   engine.c   steps in, records out; a turn
  *   lane.c     threads: stacks that the world switches between
  *   world.c    making, stepping, running, ending
@@ -46,6 +47,7 @@ enum { PRI_SIM_READ, PRI_SIM_WRITE };
     X(LANE, "thread")     /* target: a lane that may go on; extra: which event of its */           \
     X(MAIN, "main")       /* target: a node that starts */                                         \
     X(CALL, "call")       /* target: a function of the user's */                                   \
+    X(JOB, "job")         /* target: the loop whose job is over; extra: its number */              \
     X(WEATHER, "weather") /* the next fault between nodes */                                       \
     X(CLEAR, "clear")     /* the end of a partition; target: from, extra: to */                    \
     X(RESTART, "restart") /* target: a node */                                                     \
@@ -210,6 +212,9 @@ typedef struct sim_loop {
     uint64_t         stream;
     pri_record      *records; /* a ring of what is to be handed out */
     uint32_t         capacity, head, count;
+    pri_link         running, waiting; /* jobs */
+    uint32_t         lanes_used, job_last;
+    uint64_t         job_stream;
 } sim_loop;
 
 typedef struct sim_call {
@@ -288,7 +293,8 @@ enum {
     STREAM_NODE,
     STREAM_TAG,
     STREAM_RANDOM,
-    STREAM_LANE
+    STREAM_LANE,
+    STREAM_JOB
 };
 
 static inline uint64_t pri_sim_bits(pro_sim *w, uint64_t *stream)
@@ -382,6 +388,15 @@ static inline pro_op *pri_sim_op(pri_step *step)
 {
     return pro_container_of(step, pro_op, pri_kernel_step);
 }
+
+void pri_sim_job_record(sim_loop *l, pri_step *step, int64_t result);
+
+/* ---- jobs.c ---------------------------------------------------------------------------------- */
+
+void pri_sim_job_start(sim_loop *l, pri_step *step, int error);
+bool pri_sim_job_cancel(sim_loop *l,
+                        pri_step *step); /* true: it is not run, and has no record yet */
+void pri_sim_job_over(sim_loop *l, uint32_t number);
 
 /* ---- world.c --------------------------------------------------------------------------------- */
 

@@ -93,6 +93,53 @@ static void gate_wait(pri_gate *gate, uint64_t at_least)
     pthread_mutex_unlock(&gate->mutex);
 }
 
+struct pri_monitor {
+    pthread_mutex_t mutex;
+    pthread_cond_t  changed;
+};
+
+pri_monitor *pri_os_monitor_new(void)
+{
+    pri_monitor *monitor = malloc(sizeof *monitor);
+    if (!monitor) return NULL;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&monitor->mutex, NULL);
+    pthread_cond_init(&monitor->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return monitor;
+}
+
+void pri_os_monitor_free(pri_monitor *monitor)
+{
+    pthread_cond_destroy(&monitor->changed);
+    pthread_mutex_destroy(&monitor->mutex);
+    free(monitor);
+}
+
+void pri_os_monitor_enter(pri_monitor *monitor) { pthread_mutex_lock(&monitor->mutex); }
+
+void pri_os_monitor_leave(pri_monitor *monitor) { pthread_mutex_unlock(&monitor->mutex); }
+
+int pri_os_monitor_wait(pri_monitor *monitor, uint64_t ns)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    ns += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    return pthread_cond_timedwait(&monitor->changed, &monitor->mutex, &until) != ETIMEDOUT;
+}
+
+void pri_os_monitor_wake(pri_monitor *monitor, int all)
+{
+    if (all)
+        pthread_cond_broadcast(&monitor->changed);
+    else
+        pthread_cond_signal(&monitor->changed);
+}
+
 static int cpus(int *found, int max)
 {
     cpu_set_t set;

@@ -94,6 +94,40 @@ static void gate_wait(pri_gate *gate, uint64_t at_least)
     ReleaseSRWLockExclusive(&gate->lock);
 }
 
+struct pri_monitor {
+    SRWLOCK            lock;
+    CONDITION_VARIABLE changed;
+};
+
+pri_monitor *pri_os_monitor_new(void)
+{
+    pri_monitor *monitor = malloc(sizeof *monitor);
+    if (!monitor) return NULL;
+    InitializeSRWLock(&monitor->lock);
+    InitializeConditionVariable(&monitor->changed);
+    return monitor;
+}
+
+void pri_os_monitor_free(pri_monitor *monitor) { free(monitor); }
+
+void pri_os_monitor_enter(pri_monitor *monitor) { AcquireSRWLockExclusive(&monitor->lock); }
+
+void pri_os_monitor_leave(pri_monitor *monitor) { ReleaseSRWLockExclusive(&monitor->lock); }
+
+int pri_os_monitor_wait(pri_monitor *monitor, uint64_t ns)
+{
+    DWORD ms = (DWORD)((ns + 999999) / 1000000);
+    return SleepConditionVariableSRW(&monitor->changed, &monitor->lock, ms, 0);
+}
+
+void pri_os_monitor_wake(pri_monitor *monitor, int all)
+{
+    if (all)
+        WakeAllConditionVariable(&monitor->changed);
+    else
+        WakeConditionVariable(&monitor->changed);
+}
+
 /* Those that the calling thread may use; 0: unknown. */
 static uint64_t thread_mask(void)
 {
