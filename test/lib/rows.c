@@ -7,7 +7,7 @@
 #include "lib/test.h"
 
 static const char raw[] = "a raw peer is outside of a simulated world";
-static const char alone[] = "a world has one thread, which cannot wait for itself";
+static const char itself[] = "a world has one thread, which cannot wait for itself";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
 struct row {
@@ -97,13 +97,13 @@ static const struct row sim[] = {
     {"writing_to_a_peer_that_is_gone_ends_with_an_error", raw},
     {"a_write_pending_at_a_peer_that_resets_ends_with_its_bytes_so_far", raw},
     {"a_receive_cut_short_leaves_the_write_side_and_the_stream_alone", raw},
-    {"a_function_has_another_thread_and_its_handler_the_loops", alone},
-    {"a_function_that_is_queued_is_canceled_and_never_runs", alone},
-    {"a_function_that_runs_is_never_cut", alone},
-    {"a_deadline_ends_a_function_that_is_queued_and_none_that_runs", alone},
-    {"a_scope_waits_for_a_function_that_runs", alone},
-    {"beyond_its_queue_the_pool_is_busy_and_the_waiting_form_waits", alone},
-    {"as_many_functions_run_at_once_as_there_may_be_threads", alone},
+    {"a_function_has_another_thread_and_its_handler_the_loops", itself},
+    {"a_function_that_is_queued_is_canceled_and_never_runs", itself},
+    {"a_function_that_runs_is_never_cut", itself},
+    {"a_deadline_ends_a_function_that_is_queued_and_none_that_runs", itself},
+    {"a_scope_waits_for_a_function_that_runs", itself},
+    {"beyond_its_queue_the_pool_is_busy_and_the_waiting_form_waits", itself},
+    {"as_many_functions_run_at_once_as_there_may_be_threads", itself},
     {"busy_streams_do_not_starve_a_quiet_one", room},
 };
 
