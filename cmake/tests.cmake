@@ -161,8 +161,16 @@ if(NOT WIN32)
         ENGINES ${engines} CONFIGS release debug asan)
 endif()
 
-pro_step(app-windows_clients COMMAND python3 ${PROJECT_SOURCE_DIR}/test/apps/windows_clients.py
-    ${PROJECT_BINARY_DIR} CONFIGS windows)
+foreach(name clients examples)
+    pro_step(app-windows_${name} COMMAND python3 ${PROJECT_SOURCE_DIR}/test/apps/windows_${name}.py
+        ${PROJECT_BINARY_DIR} CONFIGS windows)
+endforeach()
+if(WIN32)
+    add_executable(with_dll ${PROJECT_SOURCE_DIR}/examples/guide_cancel.c)
+    target_link_libraries(with_dll PRIVATE proactor_shared)
+    set_target_properties(with_dll PROPERTIES OUTPUT_NAME with-dll
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
+endif()
 
 # ---- packages: what is installed, and who can use it -------------------------------------------
 

@@ -57,8 +57,12 @@ def prepare():
             quietly("wine", "reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
             open(os.path.join(PREFIX, "made"), "w", encoding="ascii").close()
         # It answers 2 if there is a server already, whose time is then as it was.
-        subprocess.run(["wineserver", "-p60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, start_new_session=True, check=False)
+        found = subprocess.run(["wineserver", "-p60"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True, check=False).returncode == 2
+        # The first program starts Wine's services, which would keep our caller's pipe open.
+        if not found:
+            quietly("wine", "cmd", "/c", "exit 0")
 
 
 def test(command):

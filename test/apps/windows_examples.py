@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The examples as Windows programs under Wine, and a program that uses the DLL.
+
+What they print is made by the same sources as on Linux, where examples.py looks at it closely; here each
+runs once, with native clients and servers on the other side.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+from lib import harness
+from lib.harness import Server, case, check, equal
+
+WINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "wine.py")
+
+
+def command(program, *args):
+    return [sys.executable, WINE, "run", harness.path(program), *args]
+
+
+def serve(program, *args):
+    """An example that listens on a free port.  Wine hands SIGINT on as Ctrl-C."""
+    return Server(*command("bin/examples/" + program + ".exe", "127.0.0.1:0", *args))
+
+
+def run(program, *args):
+    """The lines that it prints, to its end."""
+    done = subprocess.run(command(program, *args), stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=harness.LIMIT_S, check=False)
+    errors = done.stderr.decode("utf-8", "replace")
+    equal((done.returncode, errors), (0, ""), f"{program}: exit status and stderr")
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+def exchange(sock, data):
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+    return harness.recv_all(sock)
+
+
+@case
+def those_that_end_by_themselves_print_what_they_print_on_linux():
+    ends = {"timers": "an hour of patience: canceled",
+            "guide_start": "4: nothing is in flight",
+            "guide_cancel": "nothing is left of the connection",
+            "simulate": "simulate: 0 seeds failed"}
+    for program, end in ends.items():
+        equal(run(f"bin/examples/{program}.exe")[-1], end, program + "'s last line")
+
+
+@case
+def the_three_echoes_echo():
+    data = harness.random_bytes(20000)  # which fits the buffers on the way: nobody reads meanwhile
+    for program in ("echo", "echo_coroutine", "echo_stackless"):
+        server = serve(program)
+        for _ in range(3):
+            with server.connect() as sock:
+                check(exchange(sock, data) == data, program + ": other bytes came back")
+        server.kill()
+
+
+@case
+def a_client_talks_through_a_relay_to_an_echo():
+    echo = serve("echo")
+    relay = serve("relay", "%s:%d" % echo.address[:2])
+    where = "%s:%d" % relay.address[:2]
+    equal(run("bin/examples/client.exe", where, "good morning"), ["good morning"], "the answer")
+
+
+@case
+def a_drain_finishes_what_was_started():
+    server = serve("drain", "300", "20000")
+    socks = [server.connect() for _ in range(5)]
+    for sock in socks:
+        equal(harness.recv_exactly(sock, 8), b"started\n", "the first line")
+    server.signal(signal.SIGINT)
+    for sock in socks:
+        equal(harness.recv_all(sock), b"done\n", "what follows the signal")
+    status, lines = server.wait()
+    equal((status, lines[-1]), (0, "drain: 5 started, 5 done, 0 canceled"), "its end")
+
+
+@case
+def a_program_that_uses_the_dll_finds_all_of_it_there():
+    with tempfile.TemporaryDirectory() as folder:
+        program = shutil.copy(harness.path("test/with-dll.exe"), folder)
+        # Alone it does not start: it has nothing of the library in itself.
+        alone = subprocess.run(command(program), stdin=subprocess.DEVNULL, capture_output=True,
+                               timeout=harness.LIMIT_S, check=False)
+        check(alone.returncode != 0 and not alone.stdout, f"it needs no DLL: {alone.stdout!r}")
+        shutil.copy(harness.path("libproactor.dll"), folder)
+        equal(run(program)[-1], "nothing is left of the connection", "its last line")
+
+
+if __name__ == "__main__":
+    harness.main()
