@@ -20,6 +20,7 @@
 #include <proactor/base.h>
 #include <proactor/blocking.h>
 #include <proactor/co.h>
+#include <proactor/datagram.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
 #include <proactor/runtime.h>
@@ -129,6 +130,59 @@ PRO_API int64_t pro_await_pollable_close_by(pro_pollable *p, uint64_t deadline_n
 PRO_API int64_t pro_await_pollable_close_by_at(const char *site, pro_pollable *p,
                                                uint64_t deadline_ns);
 
+/* pro_recv_from: bytes of the datagram, which may be 0. */
+PRO_API int64_t pro_await_recv_from(pro_datagram *d, void *buf, size_t len, pro_address *from);
+PRO_API int64_t pro_await_recv_from_by(pro_datagram *d, void *buf, size_t len, pro_address *from,
+                                       uint64_t deadline_ns);
+PRO_API int64_t pro_await_recv_from_by_at(const char *site, pro_datagram *d, void *buf, size_t len,
+                                          pro_address *from, uint64_t deadline_ns);
+
+/* pro_send_to: len. */
+PRO_API int64_t pro_await_send_to(pro_datagram *d, const void *buf, size_t len,
+                                  const pro_address *to);
+PRO_API int64_t pro_await_send_to_by(pro_datagram *d, const void *buf, size_t len,
+                                     const pro_address *to, uint64_t deadline_ns);
+PRO_API int64_t pro_await_send_to_by_at(const char *site, pro_datagram *d, const void *buf,
+                                        size_t len, const pro_address *to, uint64_t deadline_ns);
+
+/* pro_recvv_from: bytes of the datagram, which may be 0. */
+PRO_API int64_t pro_await_recvv_from(pro_datagram *d, const pro_vec *vecs, size_t count,
+                                     pro_address *from);
+PRO_API int64_t pro_await_recvv_from_by(pro_datagram *d, const pro_vec *vecs, size_t count,
+                                        pro_address *from, uint64_t deadline_ns);
+PRO_API int64_t pro_await_recvv_from_by_at(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                           size_t count, pro_address *from, uint64_t deadline_ns);
+
+/* pro_sendv_to: the sum of the pieces. */
+PRO_API int64_t pro_await_sendv_to(pro_datagram *d, const pro_vec *vecs, size_t count,
+                                   const pro_address *to);
+PRO_API int64_t pro_await_sendv_to_by(pro_datagram *d, const pro_vec *vecs, size_t count,
+                                      const pro_address *to, uint64_t deadline_ns);
+PRO_API int64_t pro_await_sendv_to_by_at(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                         size_t count, const pro_address *to, uint64_t deadline_ns);
+
+/* pro_recv_batch: how many datagrams. */
+PRO_API int64_t pro_await_recv_batch(pro_datagram *d, pro_message *messages, size_t count);
+PRO_API int64_t pro_await_recv_batch_by(pro_datagram *d, pro_message *messages, size_t count,
+                                        uint64_t deadline_ns);
+PRO_API int64_t pro_await_recv_batch_by_at(const char *site, pro_datagram *d,
+                                           pro_message *messages, size_t count,
+                                           uint64_t deadline_ns);
+
+/* pro_send_batch: count. */
+PRO_API int64_t pro_await_send_batch(pro_datagram *d, pro_message *messages, size_t count);
+PRO_API int64_t pro_await_send_batch_by(pro_datagram *d, pro_message *messages, size_t count,
+                                        uint64_t deadline_ns);
+PRO_API int64_t pro_await_send_batch_by_at(const char *site, pro_datagram *d,
+                                           pro_message *messages, size_t count,
+                                           uint64_t deadline_ns);
+
+/* pro_datagram_close: 0; the deadline has no effect. */
+PRO_API int64_t pro_await_datagram_close(pro_datagram *d);
+PRO_API int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns);
+PRO_API int64_t pro_await_datagram_close_by_at(const char *site, pro_datagram *d,
+                                               uint64_t deadline_ns);
+
 /* pro_timer_start: 0, at when_ns. */
 PRO_API int64_t pro_await_timer_start(uint64_t when_ns);
 PRO_API int64_t pro_await_timer_start_by(uint64_t when_ns, uint64_t deadline_ns);
@@ -211,6 +265,20 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_poll_by(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_pollable_close(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_pollable_close_by(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_recv_from(...) pro_await_recv_from_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_recv_from_by(...) pro_await_recv_from_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_send_to(...) pro_await_send_to_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_send_to_by(...) pro_await_send_to_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_recvv_from(...) pro_await_recvv_from_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_recvv_from_by(...) pro_await_recvv_from_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_sendv_to(...) pro_await_sendv_to_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_sendv_to_by(...) pro_await_sendv_to_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_recv_batch(...) pro_await_recv_batch_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_recv_batch_by(...) pro_await_recv_batch_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_send_batch(...) pro_await_send_batch_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_send_batch_by(...) pro_await_send_batch_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_datagram_close(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_datagram_close_by(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_timer_start(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_timer_start_by(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_sleep(...) pro_await_sleep_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

@@ -134,6 +134,9 @@ PRO_API int pro_yield_at(const char *site);
 /* The value beside the result of the last await: the bytes that moved before an error. */
 PRO_API int64_t pro_co_value(void);
 
+/* The flags beside it: PRO_TRUNCATED, or 0. */
+PRO_API uint16_t pro_co_flags(void);
+
 /* A deadline (absolute, PRO_NEVER: none) for all that this coroutine awaits by the forms of await.h from
  * now on, beside their own; the earlier one counts.  Closing has none.  Returns the one before, so that
  * a function can put it back. */

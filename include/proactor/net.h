@@ -114,7 +114,16 @@ typedef enum pro_option {
     PRO_OPT_KEEPALIVE,   /* 0, or seconds before the first probe (RFC 1122 4.2.3.6) */
     PRO_OPT_SEND_BUFFER, /* bytes in the kernel; reading gives what is in force */
     PRO_OPT_RECV_BUFFER,
-    PRO_OPT_REUSE_ADDRESS /* 0 or 1, before bind */
+    PRO_OPT_REUSE_ADDRESS, /* 0 or 1, before bind */
+
+    /* Of datagram sockets only (datagram.h). */
+    PRO_OPT_REUSE_PORT,     /* 0 or 1, before bind: several sockets share an address */
+    PRO_OPT_V6ONLY,         /* 0 or 1, before bind: an IPv6 socket has no IPv4; a new one: 0 */
+    PRO_OPT_BROADCAST,      /* 0 or 1: sending to broadcast addresses is allowed; a new one: 0 */
+    PRO_OPT_HOPS,           /* 1 to 255: the time to live of what is sent */
+    PRO_OPT_MULTICAST_HOPS, /* 0 to 255: the same, to groups; a new one: 1 */
+    PRO_OPT_MULTICAST_LOOP, /* 0 or 1: this machine hears what it sends; a new one: 1 */
+    PRO_OPT_MULTICAST_INTERFACE /* the index of the interface to send to groups by; only set */
 } pro_option;
 
 /* Set and read an option.  Returns PRO_OK; PRO_EINVAL; PRO_ENOTCONN or PRO_ECLOSED without a

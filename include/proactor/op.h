@@ -24,7 +24,8 @@
 #include <proactor/error.h>
 
 /* pro_op.flags, set as a handler begins. */
-#define PRO_MORE 1u /* a multishot operation: this is not its last completion */
+#define PRO_MORE 1u      /* a multishot operation: this is not its last completion */
+#define PRO_TRUNCATED 2u /* a message was longer than its buffer: the rest of it is lost */
 
 PRO_BEGIN_DECLS
 
@@ -46,7 +47,7 @@ struct pro_op {
     /* Results, valid from the moment the handler begins until the next initiation. */
     int64_t  value; /* bytes, or what the initiating function says */
     int32_t  error; /* PRO_OK or one of error.h */
-    uint16_t flags; /* PRO_MORE */
+    uint16_t flags; /* PRO_MORE, PRO_TRUNCATED */
 
     /* May be set before initiating; priority, user and scope stay, a deadline is consumed. */
     uint8_t    priority;    /* reserved: 0 */

@@ -416,6 +416,201 @@ int64_t pro_await_pollable_close_by(pro_pollable *p, uint64_t deadline_ns)
     return pro_await_pollable_close_by_at("?", p, deadline_ns);
 }
 
+PRI_COLD static int64_t recv_from_special(const char *site, pro_datagram *d, void *buf, size_t len,
+                                          pro_address *from, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_recv_from", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_recv_from_at(site, &co->op, d, buf, len, from, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_recv_from_by_at(const char *site, pro_datagram *d, void *buf, size_t len,
+                                  pro_address *from, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return recv_from_special(site, d, buf, len, from, deadline_ns);
+    pro_recv_from_at(site, &co->op, d, buf, len, from, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_recv_from(pro_datagram *d, void *buf, size_t len, pro_address *from)
+{
+    return pro_await_recv_from_by_at("?", d, buf, len, from, PRO_NEVER);
+}
+
+int64_t pro_await_recv_from_by(pro_datagram *d, void *buf, size_t len, pro_address *from,
+                               uint64_t deadline_ns)
+{
+    return pro_await_recv_from_by_at("?", d, buf, len, from, deadline_ns);
+}
+
+PRI_COLD static int64_t send_to_special(const char *site, pro_datagram *d, const void *buf,
+                                        size_t len, const pro_address *to, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_send_to", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_send_to_at(site, &co->op, d, buf, len, to, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_send_to_by_at(const char *site, pro_datagram *d, const void *buf, size_t len,
+                                const pro_address *to, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return send_to_special(site, d, buf, len, to, deadline_ns);
+    pro_send_to_at(site, &co->op, d, buf, len, to, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_send_to(pro_datagram *d, const void *buf, size_t len, const pro_address *to)
+{
+    return pro_await_send_to_by_at("?", d, buf, len, to, PRO_NEVER);
+}
+
+int64_t pro_await_send_to_by(pro_datagram *d, const void *buf, size_t len, const pro_address *to,
+                             uint64_t deadline_ns)
+{
+    return pro_await_send_to_by_at("?", d, buf, len, to, deadline_ns);
+}
+
+PRI_COLD static int64_t recvv_from_special(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                           size_t count, pro_address *from, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_recvv_from", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_recvv_from_at(site, &co->op, d, vecs, count, from, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_recvv_from_by_at(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                   size_t count, pro_address *from, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return recvv_from_special(site, d, vecs, count, from, deadline_ns);
+    pro_recvv_from_at(site, &co->op, d, vecs, count, from, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_recvv_from(pro_datagram *d, const pro_vec *vecs, size_t count, pro_address *from)
+{
+    return pro_await_recvv_from_by_at("?", d, vecs, count, from, PRO_NEVER);
+}
+
+int64_t pro_await_recvv_from_by(pro_datagram *d, const pro_vec *vecs, size_t count,
+                                pro_address *from, uint64_t deadline_ns)
+{
+    return pro_await_recvv_from_by_at("?", d, vecs, count, from, deadline_ns);
+}
+
+PRI_COLD static int64_t sendv_to_special(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                         size_t count, const pro_address *to, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_sendv_to", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_sendv_to_at(site, &co->op, d, vecs, count, to, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_sendv_to_by_at(const char *site, pro_datagram *d, const pro_vec *vecs,
+                                 size_t count, const pro_address *to, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return sendv_to_special(site, d, vecs, count, to, deadline_ns);
+    pro_sendv_to_at(site, &co->op, d, vecs, count, to, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_sendv_to(pro_datagram *d, const pro_vec *vecs, size_t count,
+                           const pro_address *to)
+{
+    return pro_await_sendv_to_by_at("?", d, vecs, count, to, PRO_NEVER);
+}
+
+int64_t pro_await_sendv_to_by(pro_datagram *d, const pro_vec *vecs, size_t count,
+                              const pro_address *to, uint64_t deadline_ns)
+{
+    return pro_await_sendv_to_by_at("?", d, vecs, count, to, deadline_ns);
+}
+
+PRI_COLD static int64_t recv_batch_special(const char *site, pro_datagram *d,
+                                           pro_message *messages, size_t count,
+                                           uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_recv_batch", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_recv_batch_at(site, &co->op, d, messages, count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_recv_batch_by_at(const char *site, pro_datagram *d, pro_message *messages,
+                                   size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return recv_batch_special(site, d, messages, count, deadline_ns);
+    pro_recv_batch_at(site, &co->op, d, messages, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_recv_batch(pro_datagram *d, pro_message *messages, size_t count)
+{
+    return pro_await_recv_batch_by_at("?", d, messages, count, PRO_NEVER);
+}
+
+int64_t pro_await_recv_batch_by(pro_datagram *d, pro_message *messages, size_t count,
+                                uint64_t deadline_ns)
+{
+    return pro_await_recv_batch_by_at("?", d, messages, count, deadline_ns);
+}
+
+PRI_COLD static int64_t send_batch_special(const char *site, pro_datagram *d,
+                                           pro_message *messages, size_t count,
+                                           uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_send_batch", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_send_batch_at(site, &co->op, d, messages, count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_send_batch_by_at(const char *site, pro_datagram *d, pro_message *messages,
+                                   size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return send_batch_special(site, d, messages, count, deadline_ns);
+    pro_send_batch_at(site, &co->op, d, messages, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_send_batch(pro_datagram *d, pro_message *messages, size_t count)
+{
+    return pro_await_send_batch_by_at("?", d, messages, count, PRO_NEVER);
+}
+
+int64_t pro_await_send_batch_by(pro_datagram *d, pro_message *messages, size_t count,
+                                uint64_t deadline_ns)
+{
+    return pro_await_send_batch_by_at("?", d, messages, count, deadline_ns);
+}
+
+int64_t pro_await_datagram_close_by_at(const char *site, pro_datagram *d, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    pri_co *co = pri_await_begin_close(site, "pro_await_datagram_close");
+    pro_datagram_close_at(site, &co->op, d, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_datagram_close(pro_datagram *d)
+{
+    return pro_await_datagram_close_by_at("?", d, PRO_NEVER);
+}
+
+int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns)
+{
+    return pro_await_datagram_close_by_at("?", d, deadline_ns);
+}
+
 PRI_COLD static int64_t timer_start_special(const char *site, uint64_t when_ns,
                                             uint64_t deadline_ns)
 {

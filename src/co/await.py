@@ -37,6 +37,13 @@ FORMS = [
     ("net", "listener_close", "0"),
     ("poll", "poll", "the PRO_POLL_ bits that hold"),
     ("poll", "pollable_close", "0"),
+    ("datagram", "recv_from", "bytes of the datagram, which may be 0"),
+    ("datagram", "send_to", "len"),
+    ("datagram", "recvv_from", "bytes of the datagram, which may be 0"),
+    ("datagram", "sendv_to", "the sum of the pieces"),
+    ("datagram", "recv_batch", "how many datagrams"),
+    ("datagram", "send_batch", "count"),
+    ("datagram", "datagram_close", "0"),
     ("timer", "timer_start", "0, at when_ns"),
     ("timer", "sleep", "0, after delay_ns"),
     ("signal", "signal_wait", "how many came"),
@@ -75,7 +82,7 @@ CALL_MACROS = """\
 """
 
 # Closing is never refused and has no deadline.
-CLOSING = {"close", "close_abort", "listener_close", "pollable_close"}
+CLOSING = {"close", "close_abort", "listener_close", "datagram_close", "pollable_close"}
 
 # What a form does after its operation completed: more parameters, and the code.
 AFTER = {
@@ -166,7 +173,8 @@ class Form:
         if self.more:
             self.own += self.more.split(", ")
         self.handle = next((f"&{name_of(p)}->handle" for p in self.parameters
-                            if re.match(r"(const )?pro_(socket|listener|pollable) \*", p)), "NULL")
+                            if re.match(r"(const )?pro_(socket|listener|datagram|pollable) \*", p)),
+                           "NULL")
 
     def body(self):
         form = f"pro_await_{self.name}"

@@ -218,6 +218,7 @@ void pro_co_unshield(void)
 
 int         pro_co_canceled(void) { return pri_co_is_canceled(self("pro_co_canceled")); }
 int64_t     pro_co_value(void) { return self("pro_co_value")->op.value; }
+uint16_t    pro_co_flags(void) { return self("pro_co_flags")->op.flags; }
 void        pro_co_result(int64_t result) { self("pro_co_result")->result = result; }
 pro_loop   *pro_co_loop(void) { return self("pro_co_loop")->home->loop; }
 pro_scope  *pro_co_scope(void) { return self("pro_co_scope")->scope; }

@@ -131,6 +131,7 @@ int64_t pro_await_at(const char *site, pro_op *op)
         co->is_foreign = false;
     }
     co->op.value = op->value; /* for pro_co_value */
+    co->op.flags = op->flags;
     return op->error ? op->error : op->value;
 }
 

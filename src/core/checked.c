@@ -382,6 +382,15 @@ static void check_buffer(const pro_op *op, const pro_vec *vec)
               op->pri_site, pro_op_name(op), vec->len, (size_t)(bad - (const char *)vec->base));
 }
 
+static size_t buffers_of_batch(const pri_step *step, pro_vec *vecs)
+{
+    const pro_message *messages = step->data;
+    size_t             count = 0;
+    for (size_t i = 0; i < step->len; i++)
+        if (messages[i].len > 0) vecs[count++] = (pro_vec){messages[i].buf, messages[i].len};
+    return count;
+}
+
 void pri_checked_buffers(const pro_op *op)
 {
     const pri_step *step = &op->pri_kernel_step;
@@ -389,7 +398,13 @@ void pri_checked_buffers(const pro_op *op)
     const pri_side *side = step->flags & PRI_STEP_VECTORS ? step->data : NULL;
     const pro_vec  *vecs = side ? side->vecs : &whole;
     size_t          count = side ? side->count : 1;
-    bool            is_send = pri_op_is_write(pri_op_kind_of(op));
+    pro_vec         of_batch[PRO_BATCH_MAX];
+    if (step->flags & PRI_STEP_BATCH) {
+        vecs = of_batch;
+        count = buffers_of_batch(step, of_batch);
+    }
+    if (count == 0) return; /* empty datagrams */
+    bool is_send = pri_op_is_write(pri_op_kind_of(op));
     pri_book_enter();
     pri_thing *t = pri_book_find(op, PRI_THING_OP);
     for (size_t i = 0; i < count; i++) check_buffer(op, &vecs[i]);

@@ -7,7 +7,7 @@
 #ifndef PRI_CHECKED_H
 #define PRI_CHECKED_H
 
-#include <proactor/net.h>
+#include <proactor/datagram.h>
 
 #ifdef PROACTOR_CHECKED
 

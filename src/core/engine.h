@@ -32,7 +32,7 @@
 typedef enum pri_step_kind {
     PRI_STEP_NONE,
     PRI_STEP_RECV,    /* data, len > 0; value = bytes, 0 is the end of the stream */
-    PRI_STEP_SEND,    /* data, len > 0; value = bytes > 0, may be short */
+    PRI_STEP_SEND,    /* data, len > 0; value = bytes > 0, may be short; of a message all or none */
     PRI_STEP_ACCEPT,  /* value = the new descriptor; multishot with PRI_STEP_MULTI */
     PRI_STEP_CONNECT, /* data = a pri_side with the address; value = 0 */
     /* Of an engine with PRI_CAPS_POLL.  data is not the engine's; value = PRO_POLL_* bits, what holds
@@ -43,11 +43,20 @@ typedef enum pri_step_kind {
     PRI_STEP_KINDS
 } pri_step_kind;
 
+/* pro_handle.pri_kind. */
+typedef enum pri_handle_kind {
+    PRI_SOCKET,
+    PRI_LISTENER,
+    PRI_DATAGRAM,
+    PRI_POLLABLE
+} pri_handle_kind;
+
 /* pri_step.flags that an engine reads. */
 #define PRI_STEP_VECTORS 0x01u /* data = a pri_side with vectors */
 #define PRI_STEP_MULTI 0x02u
+#define PRI_STEP_MESSAGE 0x04u /* with VECTORS: and a name, and descriptors, in pri_side.message */
+#define PRI_STEP_BATCH 0x08u /* data = pro_messages, len of them; value = how many, at least one */
 /* The others belong to the core. */
-#define PRI_STEP_CORE_MASK 0xf0u
 
 /* The pooled side object of a step that needs more than a buffer: arrays are copied into it. */
 typedef struct pri_side {
@@ -55,7 +64,9 @@ typedef struct pri_side {
     uint32_t         capacity; /* vectors that have room */
     uint32_t         first;    /* vectors already done */
     uint32_t         count;    /* vectors in all */
-    pro_address      address;
+    pro_address      address;  /* where to; of a received message: where from */
+    pro_address     *from;     /* the caller's, who wants to know; or NULL */
+    pri_os_message   message;  /* of PRI_STEP_MESSAGE */
     uint64_t         scratch[PRI_OS_ADDRESS_SIZE / 8]; /* the engine's, while the step is started */
     pro_vec          vecs[];
 } pri_side;

@@ -82,8 +82,8 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
             continue;
         }
         pri_op_kind kind = pri_op_kind_of(op);
-        bool        is_send = kind == PRI_OP_SEND || kind == PRI_OP_SEND_ALL;
-        bool        is_over = is_send && handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
+        bool        is_over =
+            pri_op_is_send(kind) && handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
         if (handle->pri_fd >= 0 && !is_over && kind != PRI_OP_SHUTDOWN) {
             pri_op_start(op);
             return;
@@ -155,6 +155,12 @@ static bool is_broken(int error)
     return error == PRO_EPIPE || error == PRO_ECONNRESET || error == PRO_ECONNABORTED;
 }
 
+/* The stream of which this was a part has a hole now; there is none between datagrams. */
+static bool leaves_hole(const pro_handle *handle, int error, int64_t value)
+{
+    return handle->pri_kind != PRI_DATAGRAM && error && (value > 0 || is_broken(error));
+}
+
 /* Its result stands: leave the queue and let the next one start. */
 static void leave(pro_op *op, int error, int64_t value)
 {
@@ -164,7 +170,7 @@ static void leave(pro_op *op, int error, int64_t value)
     pri_list_unlink(&op->pri_queue);
     if (kind == PRI_OP_CONNECT)
         connect_over(handle, error);
-    else if (direction == PRI_WRITE && error && (value > 0 || is_broken(error)))
+    else if (direction == PRI_WRITE && leaves_hole(handle, error, value))
         handle->pri_flags |= PRI_HANDLE_HOLE;
     if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
 }
@@ -173,6 +179,12 @@ static void complete(pro_op *op, int error, int64_t value)
 {
     leave(op, error, value);
     pri_op_complete(op, error, value);
+}
+
+static bool is_message(pri_op_kind kind)
+{
+    return kind == PRI_OP_RECV_FROM || kind == PRI_OP_RECV_BATCH || kind == PRI_OP_SEND_TO ||
+           kind == PRI_OP_SEND_BATCH;
 }
 
 void pri_handle_finish(pro_op *op, int error, int64_t value)
@@ -237,6 +249,36 @@ static void transferred(pro_op *op, const pri_record *record)
         pri_op_start(op); /* between two steps of a composed operation */
 }
 
+/* A message, or some of a batch: whole or not at all.  PRO_OK if that is what was wanted, else the first
+ * cause, else the error, else on with the rest of the batch. */
+static void messaged(pro_op *op, const pri_record *record)
+{
+    pri_step   *step = &op->pri_kernel_step;
+    pri_op_kind kind = pri_op_kind_of(op);
+    op->value += record->value;
+    if (kind == PRI_OP_SEND_BATCH && record->value > 0) {
+        step->data = (pro_message *)step->data + record->value;
+        step->len -= (size_t)record->value;
+        if (step->len > 0 && !op->pri_cause && !record->error) {
+            pri_op_start(op);
+            return;
+        }
+    }
+    bool is_complete = kind == PRI_OP_SEND_BATCH ? step->len == 0 : !record->error;
+    if (!is_complete) {
+        complete(op, op->pri_cause ? -(int)op->pri_cause : record->error, op->value);
+        return;
+    }
+    const pri_side *side = step->data;
+    unsigned        flags = 0;
+    if (kind == PRI_OP_RECV_FROM) {
+        if (side->from) *side->from = side->address;
+        if (side->message.is_truncated) flags = PRO_TRUNCATED;
+    }
+    leave(op, PRO_OK, op->value);
+    pri_op_complete_flagged(op, PRO_OK, op->value, flags);
+}
+
 /* A connection: the handler may take it; what it leaves is closed.  After the handler only the loop
  * may be touched. */
 static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
@@ -260,6 +302,10 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
     pri_op_kind kind = pri_op_kind_of(op);
     if (pri_op_is_transfer(kind)) {
         transferred(op, record);
+        return;
+    }
+    if (is_message(kind)) {
+        messaged(op, record);
         return;
     }
     const pri_part *part = pri_op_part(op);

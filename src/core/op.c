@@ -112,12 +112,13 @@ static void count_error(pro_loop *loop, int error)
 }
 
 /* The caller's again: unlink it everywhere, then call out, then let the scope go. */
-static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_handle *handle)
+static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_handle *handle,
+                           unsigned flags)
 {
     PRI_CHECKED(delivered, op);
     pri_list_unlink(&op->pri_scope);
     set_state(op, PRI_IDLE);
-    op->flags = 0;
+    op->flags = (uint16_t)flags;
     op->deadline_ns = PRO_NEVER;
     loop->live_ops--;
     loop->completed++;
@@ -136,9 +137,14 @@ void pri_op_finish(pro_op *op, int error, int64_t value)
 
 void pri_op_complete(pro_op *op, int error, int64_t value)
 {
+    pri_op_complete_flagged(op, error, value, 0);
+}
+
+void pri_op_complete_flagged(pro_op *op, int error, int64_t value, unsigned flags)
+{
     settle(op, error, value);
     if (error) count_error(op->pri_loop, error);
-    deliver(op->pri_loop, op, scope_of(op), op->pri_kernel_step.handle);
+    deliver(op->pri_loop, op, scope_of(op), op->pri_kernel_step.handle, flags);
 }
 
 /* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
@@ -167,7 +173,7 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
     if (PRI_RARELY(op->pri_queue.next != op->pri_queue.prev)) /* it was not alone */
         pri_handle_start(handle, pri_op_is_write(kind) ? PRI_WRITE : PRI_READ);
     settle(op, PRO_OK, op->value + record->value);
-    deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle);
+    deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle, 0);
 }
 
 void pri_op_complete_more(pro_op *op, int64_t value)
@@ -189,7 +195,7 @@ void pri_op_run_ready(pro_loop *loop)
     while (!pri_list_empty(&now)) {
         pro_op *op = pro_container_of(pri_list_pop(&now), pro_op, pri_queue);
         if (op->error) count_error(loop, op->error);
-        deliver(loop, op, scope_of(op), op->pri_kernel_step.handle);
+        deliver(loop, op, scope_of(op), op->pri_kernel_step.handle, 0);
     }
 }
 

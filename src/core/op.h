@@ -18,7 +18,7 @@
 
 typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
 
-/* X(KIND, name).  The order matters to is_write and is_transfer below. */
+/* X(KIND, name).  The order matters to is_write, is_transfer and is_send below. */
 #define PRI_OP_KINDS(X)                                                                            \
     X(NONE, "none")                                                                                \
     X(POST, "post")                                                                                \
@@ -33,10 +33,14 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
     X(POLL_IN, "poll")                                                                             \
+    X(RECV_FROM, "recv_from")                                                                      \
+    X(RECV_BATCH, "recv_batch")                                                                    \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
     X(SEND_ALL, "send_all")                                                                        \
+    X(SEND_TO, "send_to")                                                                          \
+    X(SEND_BATCH, "send_batch")                                                                    \
     X(SHUTDOWN, "shutdown")                                                                        \
     X(CONNECT, "connect")                                                                          \
     X(POLL_OUT, "poll")
@@ -95,6 +99,12 @@ static inline bool pri_op_is_transfer(pri_op_kind kind)
 static inline const pri_part *pri_op_part(const pro_op *op)
 {
     return op->pri_kernel_step.flags & PRI_STEP_PART ? op->pri_kernel_step.data : NULL;
+}
+
+/* Does it send data? */
+static inline bool pri_op_is_send(pri_op_kind kind)
+{
+    return kind >= PRI_OP_SEND && kind <= PRI_OP_SEND_BATCH;
 }
 
 _Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
@@ -188,6 +198,9 @@ void pri_op_record(pro_loop *loop, const pri_record *record);
 /* A result that came from the kernel: STARTED -> IDLE, and run the handler, as the last thing. */
 void pri_op_complete(pro_op *op, int error, int64_t value);
 
+/* The same with a word on the result in op->flags. */
+void pri_op_complete_flagged(pro_op *op, int error, int64_t value, unsigned flags);
+
 /* The same for a completion that is not the last one. */
 void pri_op_complete_more(pro_op *op, int64_t value);
 
@@ -219,7 +232,6 @@ size_t pri_op_describe(const pro_op *op, char *buf, size_t size);
 
 /* handle.c ------------------------------------------------------------------------------------ */
 
-typedef enum pri_handle_kind { PRI_SOCKET, PRI_LISTENER, PRI_POLLABLE } pri_handle_kind;
 typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 
 /* pro_handle.pri_flags; 0: whatever comes to the head of a queue goes straight to the engine. */

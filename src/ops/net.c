@@ -4,9 +4,7 @@
 
 #include <string.h>
 
-#include "core/op.h"
-
-static const pri_net *net_of(const pro_loop *loop) { return loop->engine->net; }
+#include "ops.h"
 
 /* ---- Sockets -------------------------------------------------------------------------------- */
 
@@ -16,90 +14,85 @@ void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope)
     pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, -1);
 }
 
-static bool is_closing(pro_loop *loop, const pro_scope *scope)
+/* A descriptor for a handle that has none.  0, or a negated system number. */
+static int open_descriptor(pro_loop *loop, int family, pri_handle_kind kind, intptr_t *fd)
 {
-    return pro_scope_closing(scope ? scope : &loop->root);
+    *fd =
+        pri_net_of(loop)->open(&loop->env, family, kind == PRI_DATAGRAM, loop->engine->nonblocking);
+    return *fd < 0 ? (int)*fd : 0;
 }
 
-/* A descriptor for a socket that has none.  0, or a negated system number. */
-static int open_descriptor(pro_loop *loop, pro_family family, intptr_t *fd)
+int pri_open_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                    int family)
 {
-    *fd = net_of(loop)->open(&loop->env, family, loop->engine->nonblocking);
-    return *fd < 0 ? (int)*fd : 0;
+    intptr_t fd;
+    if (pri_is_closing(loop, scope)) return PRO_ECANCELED;
+    int error = open_descriptor(loop, family, kind, &fd);
+    if (error) return pri_os_error(error);
+    pri_handle_init(handle, kind, loop, scope, fd);
+    handle->pri_family = (uint8_t)family;
+    return PRO_OK;
 }
 
 int pro_socket_open(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_family family)
 {
     PRI_CHECKED_CALLER();
-    intptr_t fd;
-    if (is_closing(loop, scope)) return PRO_ECANCELED;
-    int error = open_descriptor(loop, family, &fd);
-    if (error) return pri_os_error(error);
-    pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, fd);
-    s->handle.pri_family = (uint8_t)family;
-    return PRO_OK;
-}
-
-/* PRO_OK if the handle has a descriptor to ask. */
-static int has_descriptor(const pro_handle *handle)
-{
-    if (handle->pri_state != PRI_HANDLE_OPEN) return PRO_ECLOSED;
-    return handle->pri_fd < 0 ? PRO_ENOTCONN : PRO_OK;
+    return pri_open_handle(&s->handle, PRI_SOCKET, loop, scope, family);
 }
 
 int pro_socket_bind(pro_socket *s, const pro_address *address)
 {
-    int error = has_descriptor(&s->handle);
+    int error = pri_has_descriptor(&s->handle);
     if (error) return error;
     pro_loop *loop = s->handle.pri_loop;
-    return pri_os_error(net_of(loop)->bind(&loop->env, s->handle.pri_fd, address));
+    return pri_os_error(pri_net_of(loop)->bind(&loop->env, s->handle.pri_fd, address));
 }
 
-static int local_of(const pro_handle *handle, pro_address *address)
+int pri_local_of(const pro_handle *handle, pro_address *address)
 {
-    int error = has_descriptor(handle);
+    int error = pri_has_descriptor(handle);
     if (error) return error;
     pro_loop *loop = handle->pri_loop;
-    return pri_os_error(net_of(loop)->local(&loop->env, handle->pri_fd, address));
+    return pri_os_error(pri_net_of(loop)->local(&loop->env, handle->pri_fd, address));
+}
+
+int pri_peer_of(const pro_handle *handle, pro_address *address)
+{
+    int error = pri_has_descriptor(handle);
+    if (error) return error;
+    pro_loop *loop = handle->pri_loop;
+    return pri_os_error(pri_net_of(loop)->peer(&loop->env, handle->pri_fd, address));
 }
 
 int pro_socket_local(const pro_socket *s, pro_address *address)
 {
-    return local_of(&s->handle, address);
+    return pri_local_of(&s->handle, address);
 }
 
 int pro_socket_peer(const pro_socket *s, pro_address *address)
 {
-    int error = has_descriptor(&s->handle);
-    if (error) return error;
-    pro_loop *loop = s->handle.pri_loop;
-    return pri_os_error(net_of(loop)->peer(&loop->env, s->handle.pri_fd, address));
+    return pri_peer_of(&s->handle, address);
 }
 
 int pro_socket_set(pro_socket *s, pro_option option, int value)
 {
-    int error = has_descriptor(&s->handle);
+    int error = pri_has_descriptor(&s->handle);
     if (error) return error;
     if ((int)option < 0 || option > PRO_OPT_REUSE_ADDRESS || value < 0) return PRO_EINVAL;
     pro_loop *loop = s->handle.pri_loop;
-    return pri_os_error(net_of(loop)->set(&loop->env, s->handle.pri_fd, (int)option, value));
+    return pri_os_error(pri_net_of(loop)->set(&loop->env, s->handle.pri_fd, (int)option, value));
 }
 
 int pro_socket_get(const pro_socket *s, pro_option option, int *value)
 {
-    int error = has_descriptor(&s->handle);
+    int error = pri_has_descriptor(&s->handle);
     if (error) return error;
     if ((int)option < 0 || option > PRO_OPT_REUSE_ADDRESS) return PRO_EINVAL;
     pro_loop *loop = s->handle.pri_loop;
-    return pri_os_error(net_of(loop)->get(&loop->env, s->handle.pri_fd, (int)option, value));
+    return pri_os_error(pri_net_of(loop)->get(&loop->env, s->handle.pri_fd, (int)option, value));
 }
 
-static intptr_t descriptor_of(const pro_handle *handle)
-{
-    return has_descriptor(handle) == PRO_OK ? handle->pri_fd : -1;
-}
-
-intptr_t pro_socket_descriptor(const pro_socket *s) { return descriptor_of(&s->handle); }
+intptr_t pro_socket_descriptor(const pro_socket *s) { return pri_descriptor_of(&s->handle); }
 
 /* ---- Connecting ----------------------------------------------------------------------------- */
 
@@ -116,7 +109,7 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
         return;
     }
     if (handle->pri_fd < 0) {
-        int error = open_descriptor(loop, (pro_family)address->family, &handle->pri_fd);
+        int error = open_descriptor(loop, address->family, PRI_SOCKET, &handle->pri_fd);
         if (error) {
             handle->pri_fd = -1;
             pri_op_finish(op, pri_os_error(error), 0);
@@ -175,33 +168,40 @@ PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_k
     pri_handle_queue(op, handle, direction, true);
 }
 
-/* The same over vectors: the array is copied, empty pieces are left out. */
+pri_side *pri_side_of_vectors(pro_loop *loop, const pro_vec *vecs, size_t count, size_t *total,
+                              int *error)
+{
+    *error = count > PRO_VECS_MAX ? PRO_EINVAL : PRO_ENOMEM;
+    pri_side *side = count > PRO_VECS_MAX ? NULL : pri_side_take(loop, count);
+    if (!side) return NULL;
+    *total = 0;
+    side->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (vecs[i].len == 0) continue;
+        if (vecs[i].len > (size_t)INT64_MAX - *total) { /* no memory is so large: a broken length */
+            pri_side_give(loop, side);
+            *error = PRO_EINVAL;
+            return NULL;
+        }
+        *total += vecs[i].len;
+        side->vecs[side->count++] = vecs[i];
+    }
+    return side;
+}
+
+/* The same over vectors: the array is copied. */
 static void transfer_vectors(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind,
                              const pro_vec *vecs, size_t count, pro_handler *done)
 {
     pri_handle_must_be_made(&s->handle, site);
     pro_loop *loop = s->handle.pri_loop;
+    size_t    total;
+    int       error;
     if (!pri_op_begin(op, loop, &s->handle, kind, site, done)) return;
-    if (count > PRO_VECS_MAX) {
-        pri_op_finish(op, PRO_EINVAL, 0);
-        return;
-    }
-    pri_side *side = pri_side_take(loop, count);
+    pri_side *side = pri_side_of_vectors(loop, vecs, count, &total, &error);
     if (!side) {
-        pri_op_finish(op, PRO_ENOMEM, 0);
+        pri_op_finish(op, error, 0);
         return;
-    }
-    size_t total = 0;
-    side->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (vecs[i].len == 0) continue;
-        if (vecs[i].len > (size_t)INT64_MAX - total) { /* no memory is so large: a broken length */
-            pri_side_give(loop, side);
-            pri_op_finish(op, PRO_EINVAL, 0);
-            return;
-        }
-        total += vecs[i].len;
-        side->vecs[side->count++] = vecs[i];
     }
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
     pri_step     *step = &op->pri_kernel_step;
@@ -304,7 +304,7 @@ void pro_listener_cancel(pro_listener *l)
 static int bind_and_listen(pro_loop *loop, intptr_t fd, const pro_address *address,
                            const pro_listen_options *options)
 {
-    const pri_net *net = net_of(loop);
+    const pri_net *net = pri_net_of(loop);
     const pro_env *env = &loop->env;
     int            error = net->set(env, fd, PRO_OPT_REUSE_ADDRESS, 1);
     if (!error && options->reuse_port) error = net->set(env, fd, PRI_OPT_REUSE_PORT, 1);
@@ -323,13 +323,13 @@ int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_addr
     static const pro_listen_options defaults = {0};
     intptr_t                        fd;
     PRI_CHECKED_CALLER();
-    if (is_closing(loop, scope)) return PRO_ECANCELED;
+    if (pri_is_closing(loop, scope)) return PRO_ECANCELED;
     if (address->family != PRO_IPV4 && address->family != PRO_IPV6) return PRO_EAFNOSUPPORT;
-    int error = open_descriptor(loop, (pro_family)address->family, &fd);
+    int error = open_descriptor(loop, address->family, PRI_LISTENER, &fd);
     if (error) return pri_os_error(error);
     error = bind_and_listen(loop, fd, address, options ? options : &defaults);
     if (error) {
-        net_of(loop)->close(&loop->env, fd, 0);
+        pri_net_of(loop)->close(&loop->env, fd, 0);
         return pri_os_error(error);
     }
     pri_handle_init(&l->handle, PRI_LISTENER, loop, scope, fd);
@@ -337,15 +337,15 @@ int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_addr
     return PRO_OK;
 }
 
-static int adopt(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
-                 intptr_t descriptor)
+int pri_adopt_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                     intptr_t descriptor)
 {
-    if (is_closing(loop, scope)) return PRO_ECANCELED;
-    int error = net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
+    if (pri_is_closing(loop, scope)) return PRO_ECANCELED;
+    int error = pri_net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
     if (error) return pri_os_error(error);
     pri_handle_init(handle, kind, loop, scope, descriptor);
     pro_address local; /* a family of ours, or none: a Unix socket */
-    if (net_of(loop)->local(&loop->env, descriptor, &local) == 0)
+    if (pri_net_of(loop)->local(&loop->env, descriptor, &local) == 0)
         handle->pri_family = (uint8_t)local.family;
     return PRO_OK;
 }
@@ -353,21 +353,21 @@ static int adopt(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_s
 int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
 {
     PRI_CHECKED_CALLER();
-    return adopt(&s->handle, PRI_SOCKET, loop, scope, descriptor);
+    return pri_adopt_handle(&s->handle, PRI_SOCKET, loop, scope, descriptor);
 }
 
 int pro_listener_adopt(pro_listener *l, pro_loop *loop, pro_scope *scope, intptr_t descriptor)
 {
     PRI_CHECKED_CALLER();
-    return adopt(&l->handle, PRI_LISTENER, loop, scope, descriptor);
+    return pri_adopt_handle(&l->handle, PRI_LISTENER, loop, scope, descriptor);
 }
 
 int pro_listener_local(const pro_listener *l, pro_address *address)
 {
-    return local_of(&l->handle, address);
+    return pri_local_of(&l->handle, address);
 }
 
-intptr_t pro_listener_descriptor(const pro_listener *l) { return descriptor_of(&l->handle); }
+intptr_t pro_listener_descriptor(const pro_listener *l) { return pri_descriptor_of(&l->handle); }
 
 static void accept_some(const char *site, pro_op *op, pro_listener *l, bool multi,
                         pro_handler *done)
@@ -396,7 +396,7 @@ int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope)
     pro_loop *loop = op->pri_loop;
     if (!loop || loop->accepted.op != op || loop->accepted.fd < 0) return PRO_EINVAL;
     PRI_CHECKED_CALLER();
-    if (is_closing(loop, scope)) return PRO_ECANCELED; /* the loop closes what was not taken */
+    if (pri_is_closing(loop, scope)) return PRO_ECANCELED; /* the loop closes what was not taken */
     pri_handle_init(&s->handle, PRI_SOCKET, loop, scope, loop->accepted.fd);
     s->handle.pri_family = loop->accepted.family;
     loop->accepted.fd = -1;

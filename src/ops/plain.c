@@ -1,6 +1,7 @@
 /* The initiating functions under their plain names, for other languages and for function pointers:
  * in C the macros of the same names stand before them and add the call site. */
 #define PRO_NO_SITES
+#include <proactor/datagram.h>
 #include <proactor/net.h>
 
 static const char no_site[] = "?";
@@ -76,4 +77,45 @@ void pro_accept_multi(pro_op *op, pro_listener *l, pro_handler *done)
 void pro_listener_close(pro_op *op, pro_listener *l, pro_handler *done)
 {
     pro_listener_close_at(no_site, op, l, done);
+}
+
+void pro_recv_from(pro_op *op, pro_datagram *d, void *buf, size_t len, pro_address *from,
+                   pro_handler *done)
+{
+    pro_recv_from_at(no_site, op, d, buf, len, from, done);
+}
+
+void pro_send_to(pro_op *op, pro_datagram *d, const void *buf, size_t len, const pro_address *to,
+                 pro_handler *done)
+{
+    pro_send_to_at(no_site, op, d, buf, len, to, done);
+}
+
+void pro_recvv_from(pro_op *op, pro_datagram *d, const pro_vec *vecs, size_t count,
+                    pro_address *from, pro_handler *done)
+{
+    pro_recvv_from_at(no_site, op, d, vecs, count, from, done);
+}
+
+void pro_sendv_to(pro_op *op, pro_datagram *d, const pro_vec *vecs, size_t count,
+                  const pro_address *to, pro_handler *done)
+{
+    pro_sendv_to_at(no_site, op, d, vecs, count, to, done);
+}
+
+void pro_recv_batch(pro_op *op, pro_datagram *d, pro_message *messages, size_t count,
+                    pro_handler *done)
+{
+    pro_recv_batch_at(no_site, op, d, messages, count, done);
+}
+
+void pro_send_batch(pro_op *op, pro_datagram *d, pro_message *messages, size_t count,
+                    pro_handler *done)
+{
+    pro_send_batch_at(no_site, op, d, messages, count, done);
+}
+
+void pro_datagram_close(pro_op *op, pro_datagram *d, pro_handler *done)
+{
+    pro_datagram_close_at(no_site, op, d, done);
 }

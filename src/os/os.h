@@ -6,6 +6,7 @@
 #ifndef PRI_OS_H
 #define PRI_OS_H
 
+#include <proactor/datagram.h>
 #include <proactor/loop.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
@@ -34,8 +35,8 @@ uintptr_t pri_os_thread_self(void);
 /* What ops and the core need of a network, all of it without waiting.  Engines on the real network
  * point to pri_os_net; the simulator brings its own. */
 typedef struct pri_net {
-    /* A stream socket of the family, close-on-exec. */
-    intptr_t (*open)(const pro_env *env, int family, int nonblocking);
+    /* A stream or datagram socket of the family, close-on-exec. */
+    intptr_t (*open)(const pro_env *env, int family, int datagram, int nonblocking);
     int (*adopt)(const pro_env *env, intptr_t fd, int nonblocking); /* set the blocking mode */
 
     /* Another descriptor of the same thing, close-on-exec.  NULL where PRI_CAPS_POLL is missing. */
@@ -52,9 +53,21 @@ typedef struct pri_net {
     /* option: a pro_option, or one of the enum below. */
     int (*set)(const pro_env *env, intptr_t fd, int option, int value);
     int (*get)(const pro_env *env, intptr_t fd, int option, int *value);
+
+    /* What follows may be NULL: not supported there. */
+
+    /* Fix the peer of a datagram socket; NULL: none any more. */
+    int (*associate)(const pro_env *env, intptr_t fd, const pro_address *address);
+
+    /* Join or leave a group on an interface (0: the system's choice), of one source or (NULL) of all. */
+    int (*group)(const pro_env *env, intptr_t fd, int join, const pro_address *group,
+                 const pro_address *source, uint32_t interface_index);
 } pri_net;
 
 enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
+
+/* Added to a pro_option of datagrams: it is that of an IPv6 socket. */
+enum { PRI_OPT_OF_IPV6 = 1000 };
 
 extern const pri_net pri_os_net;
 
@@ -73,8 +86,36 @@ int      pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *addr
 int64_t  pri_os_poll_told(uint32_t events);
 uint32_t pri_os_poll_asked(int is_read);
 
-/* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
+/* Messages: data with a name and descriptors beside it, in the system's form. */
 #define PRI_OS_ADDRESS_SIZE 128
+#define PRI_OS_CONTROL_SIZE 96
+
+typedef struct pri_os_message {
+    uint64_t header[8]; /* the system's: what a call or an entry takes */
+    uint64_t name[PRI_OS_ADDRESS_SIZE / 8];
+    uint64_t control[PRI_OS_CONTROL_SIZE / 8];
+    uint32_t name_len;     /* 0: to the connected peer; receiving: of what came */
+    uint32_t control_len;  /* 0: no descriptors; receiving: of what came */
+    int      never_waits;  /* sending: where there is no room it fails */
+    int      is_truncated; /* received: more came than there was room for */
+} pri_os_message;
+
+/* Fill the header for these pieces; for receiving, name_len and control_len are the room there.  After a
+ * receive: take from it what was received beside the data, and who sent it. */
+void pri_os_message_out(pri_os_message *m, const pro_vec *vecs, size_t count);
+void pri_os_message_in(pri_os_message *m, pro_address *from);
+
+/* As the calls above, one message; the header is filled inside. */
+int64_t pri_os_recv_message(const pro_env *env, intptr_t fd, pri_os_message *m, const pro_vec *vecs,
+                            size_t count);
+int64_t pri_os_send_message(const pro_env *env, intptr_t fd, pri_os_message *m, const pro_vec *vecs,
+                            size_t count);
+
+/* Many of them: how many, at least one.  Their results are filled in. */
+int64_t pri_os_recv_batch(const pro_env *env, intptr_t fd, pro_message *messages, size_t count);
+int64_t pri_os_send_batch(const pro_env *env, intptr_t fd, pro_message *messages, size_t count);
+
+/* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
 size_t pri_os_address_out(const pro_address *address, void *storage);
 void   pri_os_address_in(pro_address *address, const void *storage);
 

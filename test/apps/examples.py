@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """The examples do what their first lines say."""
+import contextlib
+import os
 import select
 import signal
 import socket
 import struct
+import subprocess
 import threading
 
 from lib import harness
@@ -38,12 +41,29 @@ def reset(sock):
     sock.close()
 
 
+@contextlib.contextmanager
+def socat(*addresses):
+    """A socat between its standard streams and an address; killed at the end."""
+    with subprocess.Popen(["socat", "-", *addresses], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as peer:
+        try:
+            yield peer
+        finally:
+            peer.kill()
+
+
+def read_some(stream):
+    ready, _, _ = select.select([stream], [], [], harness.LIMIT_S)
+    check(ready, "nothing came")
+    return os.read(stream.fileno(), 65536)
+
+
 ECHOES = ("echo", "echo_coroutine", "echo_stackless")
 
 
 @case
 def each_says_how_it_is_called():
-    for name in ECHOES + ("client", "drain", "relay"):
+    for name in ECHOES + ("client", "drain", "relay", "whoami_coroutine"):
         done = harness.run("bin/examples/" + name, "--help")
         equal((done.returncode, done.stdout), (2, ""), f"{name} --help: exit status and stdout")
         check(done.stderr.startswith("usage: " + name), f"{name} --help: {done.stderr!r}")
@@ -87,6 +107,58 @@ def echo_echoes_by_coroutines(engine):
 @case_per_engine
 def echo_echoes_without_stacks(engine):
     echo("echo_stackless", engine)
+
+
+# ---- whoami ------------------------------------------------------------------------------------
+
+@case_per_engine
+def whoami_answers(engine):
+    server = Server(harness.path("bin/examples/whoami_coroutine"), "serve", "127.0.0.1:0",
+                    env={"PROACTOR_ENGINE": engine})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(harness.LIMIT_S)
+        sock.connect(server.address)
+        sock.send(b"no request")
+        sock.send(b"")
+        sock.send(b"abcd")
+        equal(sock.recv(1000), b"abcd" + text(sock.getsockname()).encode(), "the answer")
+    done = run("whoami_coroutine", engine, text(server.address))
+    equal(done.returncode, 0, done.stderr)
+    check(done.stdout.startswith("127.0.0.1:"), done.stdout)
+    with socat("UDP4:%s:%d" % server.address) as peer:
+        peer.stdin.write(b"wxyz")
+        peer.stdin.flush()
+        got = read_some(peer.stdout)
+        check(got.startswith(b"wxyz127.0.0.1:"), f"by socat: {got!r}")
+
+
+@case_per_engine
+def whoami_asks_again(engine):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(harness.LIMIT_S)
+        sock.bind(("127.0.0.1", 0))
+        client = harness.Program(harness.path("bin/examples/whoami_coroutine"),
+                                 text(sock.getsockname()), env={"PROACTOR_ENGINE": engine})
+        sock.recvfrom(100)  # lost
+        question, address = sock.recvfrom(100)
+        sock.sendto(bytes(byte ^ 1 for byte in question) + b"wrong", address)
+        sock.sendto(b"", address)
+        sock.sendto(question + b"right", address)
+        client.wait_output("^right$")
+        equal(client.wait()[0], 0, "the exit status")
+
+
+@case_per_engine
+def whoami_gives_up(engine):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        where = text(sock.getsockname())
+        done = run("whoami_coroutine", engine, where)
+        equal((done.returncode, done.stdout), (1, ""), "with nobody who answers")
+        check("timed out" in done.stderr, done.stderr)
+    done = run("whoami_coroutine", engine, where)
+    equal((done.returncode, done.stdout), (1, ""), "with nobody there")
+    check("refused" in done.stderr, done.stderr)
 
 
 # ---- client ------------------------------------------------------------------------------------

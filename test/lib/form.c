@@ -41,6 +41,13 @@ static void call_back(const t_call *c, pro_handler *done)
     case T_CLOSE_ABORT: pro_close_abort_at(site, c->op, c->s, done); break;
     case T_ACCEPT: pro_accept_at(site, c->op, c->l, done); break;
     case T_LISTENER_CLOSE: pro_listener_close_at(site, c->op, c->l, done); break;
+    case T_RECV_FROM: pro_recv_from_at(site, c->op, c->d, c->in, c->len, c->from, done); break;
+    case T_SEND_TO: pro_send_to_at(site, c->op, c->d, c->out, c->len, c->address, done); break;
+    case T_RECVV_FROM: pro_recvv_from_at(site, c->op, c->d, c->vecs, c->len, c->from, done); break;
+    case T_SENDV_TO: pro_sendv_to_at(site, c->op, c->d, c->vecs, c->len, c->address, done); break;
+    case T_RECV_BATCH: pro_recv_batch_at(site, c->op, c->d, c->messages, c->len, done); break;
+    case T_SEND_BATCH: pro_send_batch_at(site, c->op, c->d, c->messages, c->len, done); break;
+    case T_DATAGRAM_CLOSE: pro_datagram_close_at(site, c->op, c->d, done); break;
     case T_POLL: pro_poll_at(site, c->op, c->p, c->what, done); break;
     case T_POLLABLE_CLOSE: pro_pollable_close_at(site, c->op, c->p, done); break;
     case T_TIMER_START: pro_timer_start_at(site, c->op, c->loop, c->ns, done); break;
@@ -67,6 +74,13 @@ static int64_t await(const t_call *c)
     case T_CLOSE: return pro_await_close_by_at(site, c->s, by);
     case T_CLOSE_ABORT: return pro_await_close_abort_by_at(site, c->s, by);
     case T_LISTENER_CLOSE: return pro_await_listener_close_by_at(site, c->l, by);
+    case T_RECV_FROM: return pro_await_recv_from_by_at(site, c->d, c->in, c->len, c->from, by);
+    case T_SEND_TO: return pro_await_send_to_by_at(site, c->d, c->out, c->len, c->address, by);
+    case T_RECVV_FROM: return pro_await_recvv_from_by_at(site, c->d, c->vecs, c->len, c->from, by);
+    case T_SENDV_TO: return pro_await_sendv_to_by_at(site, c->d, c->vecs, c->len, c->address, by);
+    case T_RECV_BATCH: return pro_await_recv_batch_by_at(site, c->d, c->messages, c->len, by);
+    case T_SEND_BATCH: return pro_await_send_batch_by_at(site, c->d, c->messages, c->len, by);
+    case T_DATAGRAM_CLOSE: return pro_await_datagram_close_by_at(site, c->d, by);
     case T_POLL: return pro_await_poll_by_at(site, c->p, c->what, by);
     case T_POLLABLE_CLOSE: return pro_await_pollable_close_by_at(site, c->p, by);
     case T_TIMER_START: return pro_await_timer_start_by_at(site, c->ns, by);
@@ -81,6 +95,7 @@ static const pro_handle *handle_of(const t_call *c)
 {
     if (c->s != NULL) return &c->s->handle;
     if (c->p != NULL) return &c->p->handle;
+    if (c->d != NULL) return &c->d->handle;
     return c->l != NULL ? &c->l->handle : NULL;
 }
 
@@ -182,7 +197,7 @@ static void await_in_place(struct job *job)
     op->error = result < 0 ? (int32_t)result : PRO_OK;
     op->value = pro_co_value();
     if (result >= 0) CHECK_EQ(op->value, result);
-    op->flags = 0;
+    op->flags = pro_co_flags();
     op->deadline_ns = PRO_NEVER;
 }
 

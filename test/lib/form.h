@@ -42,6 +42,13 @@ typedef enum t_call_kind {
     T_CLOSE_ABORT,
     T_ACCEPT,
     T_LISTENER_CLOSE,
+    T_RECV_FROM,
+    T_SEND_TO,
+    T_RECVV_FROM,
+    T_SENDV_TO,
+    T_RECV_BATCH,
+    T_SEND_BATCH,
+    T_DATAGRAM_CLOSE,
     T_POLL,
     T_POLLABLE_CLOSE,
     T_TIMER_START,
@@ -55,15 +62,18 @@ typedef struct t_call {
     const char        *site;
     pro_op            *op;
     pro_handler       *done;
-    pro_socket        *s; /* one of these four */
+    pro_socket        *s; /* one of these five */
     pro_listener      *l;
     pro_pollable      *p;
+    pro_datagram      *d;
     pro_loop          *loop;
     const pro_address *address;
+    pro_address       *from;
+    pro_message       *messages;
     void              *in;
     const void        *out;
     const pro_vec     *vecs;
-    size_t             len; /* or how many vectors */
+    size_t             len; /* or how many vectors, or messages */
     uint64_t           ns;
     uint32_t           what;
     int                number;
@@ -92,6 +102,13 @@ uint32_t t_scope_live(const pro_scope *scope);
 #undef pro_close_abort
 #undef pro_accept
 #undef pro_listener_close
+#undef pro_recv_from
+#undef pro_send_to
+#undef pro_recvv_from
+#undef pro_sendv_to
+#undef pro_recv_batch
+#undef pro_send_batch
+#undef pro_datagram_close
 #undef pro_poll
 #undef pro_pollable_close
 #undef pro_timer_start
@@ -116,6 +133,19 @@ uint32_t t_scope_live(const pro_scope *scope);
 #define pro_close_abort(o, sock, d) T_CALL(CLOSE_ABORT, o, d, .s = (sock))
 #define pro_accept(o, listener, d) T_CALL(ACCEPT, o, d, .l = (listener))
 #define pro_listener_close(o, listener, d) T_CALL(LISTENER_CLOSE, o, d, .l = (listener))
+#define pro_recv_from(o, dg, b, n, f, dn)                                                          \
+    T_CALL(RECV_FROM, o, dn, .d = (dg), .in = (b), .len = (n), .from = (f))
+#define pro_send_to(o, dg, b, n, a, dn)                                                            \
+    T_CALL(SEND_TO, o, dn, .d = (dg), .out = (b), .len = (n), .address = (a))
+#define pro_recvv_from(o, dg, v, n, f, dn)                                                         \
+    T_CALL(RECVV_FROM, o, dn, .d = (dg), .vecs = (v), .len = (n), .from = (f))
+#define pro_sendv_to(o, dg, v, n, a, dn)                                                           \
+    T_CALL(SENDV_TO, o, dn, .d = (dg), .vecs = (v), .len = (n), .address = (a))
+#define pro_recv_batch(o, dg, m, n, dn)                                                            \
+    T_CALL(RECV_BATCH, o, dn, .d = (dg), .messages = (m), .len = (n))
+#define pro_send_batch(o, dg, m, n, dn)                                                            \
+    T_CALL(SEND_BATCH, o, dn, .d = (dg), .messages = (m), .len = (n))
+#define pro_datagram_close(o, dg, dn) T_CALL(DATAGRAM_CLOSE, o, dn, .d = (dg))
 #define pro_poll(o, pollable, w, d) T_CALL(POLL, o, d, .p = (pollable), .what = (w))
 #define pro_pollable_close(o, pollable, d) T_CALL(POLLABLE_CLOSE, o, d, .p = (pollable))
 #define pro_timer_start(o, lp, at, d) T_CALL(TIMER_START, o, d, .loop = (lp), .ns = (at))

@@ -28,6 +28,7 @@ static const struct row alone[] = {
     {"an_accept_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"accept_multi_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"a_socket_or_listener_without_descriptors_stays_the_callers", descriptors},
+    {"a_datagram_socket_without_descriptors_stays_the_callers", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
 };

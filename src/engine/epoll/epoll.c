@@ -298,6 +298,16 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
     return 0;
 }
 
+/* Transfers that are not over one buffer. */
+enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_BATCH };
+
+/* Is a short receive a sign that the kernel has no more?  Not with messages, and a Unix socket stops at
+ * one with descriptors. */
+static bool is_tcp(const pro_handle *handle)
+{
+    return handle->pri_family != PRO_FAMILY_NONE && handle->pri_kind == PRI_SOCKET;
+}
+
 /* How this receive changes what is known: of n, what it got, and len, what it asked for. */
 static void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t len)
 {
@@ -316,14 +326,23 @@ static void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t l
         h->bits &= (uint8_t)~READABLE; /* the kernel says it again if there is more */
 }
 
-PRI_APART int64_t transfer_vectors(epoll_engine *e, const pri_step *step)
+/* What is no plain buffer. */
+PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
 {
-    const pri_side *side = step->data;
-    const pro_vec  *vecs = side->vecs + side->first;
-    size_t          count = side->count - side->first;
-    intptr_t        fd = step->handle->pri_fd;
-    return step->kind == PRI_STEP_RECV ? pri_os_recvv(e->env, fd, vecs, count)
-                                       : pri_os_sendv(e->env, fd, vecs, count);
+    bool     in = step->kind == PRI_STEP_RECV;
+    intptr_t fd = step->handle->pri_fd;
+    if (step->flags & PRI_STEP_BATCH)
+        return in ? pri_os_recv_batch(e->env, fd, step->data, step->len)
+                  : pri_os_send_batch(e->env, fd, step->data, step->len);
+    pri_side      *side = step->data;
+    const pro_vec *vecs = side->vecs + side->first;
+    size_t         count = side->count - side->first;
+    if (!(step->flags & PRI_STEP_MESSAGE))
+        return in ? pri_os_recvv(e->env, fd, vecs, count) : pri_os_sendv(e->env, fd, vecs, count);
+    if (!in) return pri_os_send_message(e->env, fd, &side->message, vecs, count);
+    int64_t n = pri_os_recv_message(e->env, fd, &side->message, vecs, count);
+    if (n >= 0) pri_os_message_in(&side->message, &side->address);
+    return n;
 }
 
 PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
@@ -335,11 +354,11 @@ PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
     int64_t n;
     do {
         pri_loop_count_system_call(loop);
-        n = PRI_RARELY(step->flags & PRI_STEP_VECTORS)
-                ? transfer_vectors(e, step)
+        n = PRI_RARELY(step->flags & OTHER)
+                ? transfer_other(e, step)
                 : pri_os_recv(e->env, step->handle->pri_fd, step->data, step->len);
     } while (n == -EINTR);
-    learn_from_receive(h, handle->pri_family != PRO_FAMILY_NONE, n, step->len);
+    learn_from_receive(h, is_tcp(handle), n, step->len);
     if (n >= 0) return report_in(READ, step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);
@@ -354,11 +373,13 @@ PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
     int64_t n;
     do {
         pri_loop_count_system_call(loop);
-        n = PRI_RARELY(step->flags & PRI_STEP_VECTORS)
-                ? transfer_vectors(e, step)
+        n = PRI_RARELY(step->flags & OTHER)
+                ? transfer_other(e, step)
                 : pri_os_send(e->env, step->handle->pri_fd, step->data, step->len);
     } while (n == -EINTR);
-    if (n == -EAGAIN || (n > 0 && (size_t)n < step->len)) h->bits |= BLOCKED;
+    /* A short batch says nothing: the next message may have met an error, and no edge would come. */
+    if (n == -EAGAIN || (n > 0 && (size_t)n < step->len && handle->pri_kind == PRI_SOCKET))
+        h->bits |= BLOCKED;
     if (n >= 0) return report_in(WRITE, step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);

@@ -254,7 +254,7 @@ static int call_accept(iocp *io, pri_step *step, DWORD *bytes)
     int         fault = pri_os_fault(io->env, "accept");
     if (fault) return -fault;
     pri_loop_count_system_call(io->loop);
-    intptr_t fd = pri_os_net.open(io->env, listener->pri_family, 0);
+    intptr_t fd = pri_os_net.open(io->env, listener->pri_family, 0, 0);
     if (fd < 0) return (int)-fd;
     words_of_handle(listener)->accepting = (SOCKET)fd;
     BOOL done = io->accept_ex((SOCKET)listener->pri_fd, (SOCKET)fd, io->addresses, 0,
@@ -527,7 +527,7 @@ static int extension(SOCKET s, GUID id, void *function, DWORD size)
 /* What a socket of this system offers; into io.  0, or a negated number. */
 static int look(iocp *io, const pri_engine_options *options, pri_why *why)
 {
-    intptr_t fd = pri_os_net.open(options->env, PRO_IPV4, 0);
+    intptr_t fd = pri_os_net.open(options->env, PRO_IPV4, 0, 0);
     if (fd < 0) return (int)fd;
     SOCKET            s = (SOCKET)fd;
     WSAPROTOCOL_INFOW info = {0};

@@ -103,9 +103,9 @@ static void wake(pro_loop *loop)
 
 /* ---- A network without a peer --------------------------------------------------------------- */
 
-static intptr_t net_open(const pro_env *env, int family, int nonblocking)
+static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
-    (void)env, (void)family, (void)nonblocking;
+    (void)env, (void)family, (void)datagram, (void)nonblocking;
     return ++world.next_fd;
 }
 

@@ -13,8 +13,9 @@ static sim_socket *socket_of(const pro_env *env, intptr_t fd)
     return pri_sim_socket_of_fd(loop_of(env)->world, fd);
 }
 
-static intptr_t net_open(const pro_env *env, int family, int nonblocking)
+static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
+    if (datagram) return -PRI_SIM_EOPNOTSUPP;
     (void)nonblocking;
     int fault = pri_os_fault(env, "socket");
     if (fault) return fault;

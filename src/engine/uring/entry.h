@@ -42,9 +42,10 @@ enum { WAITING = 0x01, IN_RING = 0x02, ENDED = 0x04, REPORTED = 0x08, PHASES = 0
 enum {
     CANCEL_WISHED = 0x10,
     CANCEL_OWED = 0x20,
-    POLLING = 0x40,  /* its entry is a poll: quirk nonblocking_file */
-    AGAIN = 0x80,    /* it had an entry before this one */
-    ONE_SHOT = 0x100 /* of a multishot accept: quirk multishot_einval */
+    POLLING = 0x40,   /* its entry is a poll: quirk nonblocking_file */
+    AGAIN = 0x80,     /* it had an entry before this one */
+    ONE_SHOT = 0x100, /* of a multishot accept: quirk multishot_einval */
+    OTHER = 0x200     /* a transfer whose completion is more than a number of bytes */
 };
 
 /* A step's engine words. */
@@ -84,6 +85,26 @@ PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t op
     sqe->opcode = opcode;
     sqe->addr = (uintptr_t)msg;
     sqe->len = 1;
+}
+
+/* A message is an entry.  A batch is a call, which the poll that stands here is waiting for. */
+PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step)
+{
+    bool      in = step->kind == PRI_STEP_RECV;
+    pri_side *side = step->data;
+    if (!(step->flags & PRI_STEP_MESSAGE)) {
+        fill_vectors(sqe, side, in ? IORING_OP_RECVMSG : IORING_OP_SENDMSG);
+        return;
+    }
+    words_of(step)->state |= OTHER;
+    pri_os_message_out(&side->message, &side->vecs[side->first], side->count - side->first);
+    sqe->opcode = in ? IORING_OP_RECVMSG : IORING_OP_SENDMSG;
+    sqe->addr = (uintptr_t)side->message.header;
+    sqe->len = 1;
+    if (in)
+        sqe->msg_flags = MSG_CMSG_CLOEXEC;
+    else if (side->message.never_waits)
+        sqe->msg_flags |= MSG_DONTWAIT;
 }
 
 static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
@@ -131,6 +152,7 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     step_words  *words = words_of(step);
     pro_handle  *handle = step->handle;
     assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
+    assert(!(step->flags & PRI_STEP_BATCH) || (state & POLLING));
     words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
     words->state = state | IN_RING;
     sqe->user_data = words->tag;
@@ -151,9 +173,7 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     }
     sqe->addr = (uintptr_t)step->data;
     sqe->len = (uint32_t)(step->len < max ? step->len : max);
-    if (step->flags & PRI_STEP_VECTORS)
-        fill_vectors(sqe, step->data,
-                     step->kind == PRI_STEP_RECV ? IORING_OP_RECVMSG : IORING_OP_SENDMSG);
+    if (step->flags & PRI_STEP_VECTORS) fill_other_transfer(sqe, step);
 }
 
 /* Ask the kernel to end what the step's entry began. */

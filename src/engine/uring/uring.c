@@ -261,6 +261,24 @@ static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *re
     submit_again(u, step, 0);
 }
 
+/* The socket may be ready for a batch of messages: a call of our own that does not wait.  No entry could
+ * carry many of them, and several entries keep no order. */
+PRI_APART bool run_batch(uring *u, pri_step *step, pri_record *record)
+{
+    bool     in = step->kind == PRI_STEP_RECV;
+    intptr_t fd = step->handle->pri_fd;
+    pri_loop_count_system_call(u->loop);
+    int64_t n = in ? pri_os_recv_batch(u->env, fd, step->data, step->len)
+                   : pri_os_send_batch(u->env, fd, step->data, step->len);
+    if (n == -EAGAIN) {
+        submit_again(u, step, POLLING);
+        return false;
+    }
+    set_phase(words_of(step), REPORTED);
+    report(record, step, n < 0 ? 0 : n, n < 0 ? pri_os_error((int)n) : PRO_OK, n < 0 ? (int)-n : 0);
+    return true;
+}
+
 /* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
 PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
 {
@@ -271,6 +289,7 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         words->state &= ~(uint32_t)CANCEL_OWED;
         pri_list_remove(&words->link);
     }
+    if (result >= 0 && step->flags & PRI_STEP_BATCH) return run_batch(u, step, record);
     if (words->state & POLLING && result >= 0) {
         submit_again(u, step, 0);
         return false;
@@ -288,9 +307,13 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     if (more) return false;
 
     switch (result) {
-    case -EINTR: submit_again(u, step, 0); return false;
+    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_BATCH ? POLLING : 0); return false;
     case -EAGAIN:
         if (connect) break; /* no ports left: no poll would help */
+        if (words->state & OTHER && ((pri_side *)step->data)->message.never_waits) {
+            result = -ENOBUFS;
+            break;
+        }
         submit_again(u, step, POLLING);
         return false;
     case -ECONNABORTED: /* errors of a connection that would have been accepted, not of the listener */
@@ -316,6 +339,10 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         bool is_poll = step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
         report(record, step, is_poll ? pri_os_poll_told((uint32_t)result) : result, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) pri_uring_filled(step, (size_t)result);
+        if (step->kind == PRI_STEP_RECV && words->state & OTHER) {
+            pri_side *side = step->data;
+            pri_os_message_in(&side->message, &side->address);
+        }
     } else {
         report(record, step, 0, result == -ECANCELED ? PRO_ECANCELED : pri_os_error(result),
                -result);
@@ -418,7 +445,10 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 
 /* ---- From the core ---------------------------------------------------------------------------- */
 
-static void uring_start(pro_loop *loop, pri_step *step) { submit(uring_of(loop), step, 0); }
+static void uring_start(pro_loop *loop, pri_step *step)
+{
+    submit(uring_of(loop), step, step->flags & PRI_STEP_BATCH ? POLLING : 0);
+}
 
 static void uring_cancel(pro_loop *loop, pri_step *step)
 {

@@ -50,6 +50,7 @@ static const struct {
     {EACCES, PRO_EACCES},
     {ENOENT, PRO_ENOENT},
     {ENXIO, PRO_ENOENT},
+    {ENODEV, PRO_ENOENT},
     {EBADF, PRO_EBADF},
     {ENOTSOCK, PRO_EBADF},
     {EIO, PRO_EIO},

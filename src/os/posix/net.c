@@ -19,12 +19,13 @@ static int answer(int result) { return result < 0 ? -errno : result; }
 
 /* ---- Making and ending ---------------------------------------------------------------------- */
 
-static intptr_t net_open(const pro_env *env, int family, int nonblocking)
+static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
     int fault = pri_os_fault(env, "socket");
     if (fault) return fault;
     if (family != PRO_IPV4 && family != PRO_IPV6) return -EAFNOSUPPORT;
-    int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+    int type = datagram ? SOCK_DGRAM : SOCK_STREAM;
+    type |= SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
     return answer(socket(family == PRO_IPV4 ? AF_INET : AF_INET6, type, 0));
 }
 
@@ -136,6 +137,14 @@ static const struct {
     {PRO_OPT_REUSE_ADDRESS, SOL_SOCKET, SO_REUSEADDR},
     {PRI_OPT_REUSE_PORT, SOL_SOCKET, SO_REUSEPORT},
     {PRI_OPT_V6ONLY, IPPROTO_IPV6, IPV6_V6ONLY},
+    {PRO_OPT_BROADCAST, SOL_SOCKET, SO_BROADCAST},
+    {PRO_OPT_HOPS, IPPROTO_IP, IP_TTL},
+    {PRO_OPT_MULTICAST_HOPS, IPPROTO_IP, IP_MULTICAST_TTL},
+    {PRO_OPT_MULTICAST_LOOP, IPPROTO_IP, IP_MULTICAST_LOOP},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_HOPS, IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_HOPS, IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_LOOP, IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_INTERFACE, IPPROTO_IPV6, IPV6_MULTICAST_IF},
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
@@ -169,10 +178,20 @@ static int set_steering(const pro_env *env, intptr_t fd, uint32_t count)
         setsockopt((int)fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program));
 }
 
+/* By its index; IPv6 takes it as a plain number. */
+static int set_multicast_interface(const pro_env *env, intptr_t fd, int index)
+{
+    struct ip_mreqn by_index = {.imr_ifindex = index};
+    int             fault = pri_os_fault(env, "setsockopt");
+    if (fault) return fault;
+    return answer(setsockopt((int)fd, IPPROTO_IP, IP_MULTICAST_IF, &by_index, sizeof by_index));
+}
+
 static int net_set(const pro_env *env, intptr_t fd, int option, int value)
 {
     if (option == PRO_OPT_KEEPALIVE) return set_keepalive(env, fd, value);
     if (option == PRI_OPT_STEER_BY_CPU) return set_steering(env, fd, (uint32_t)value);
+    if (option == PRO_OPT_MULTICAST_INTERFACE) return set_multicast_interface(env, fd, value);
     for (int i = 0; i < OPTIONS; i++)
         if (options[i].option == option)
             return set_int(env, fd, options[i].level, options[i].name, value);
@@ -185,7 +204,39 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
     for (int i = 0; i < OPTIONS; i++)
         if (options[i].option == option)
             return get_int(env, fd, options[i].level, options[i].name, value);
-    return -EINVAL;
+    return option == PRO_OPT_MULTICAST_INTERFACE ? -ENOPROTOOPT : -EINVAL;
+}
+
+/* ---- Datagrams ------------------------------------------------------------------------------ */
+
+static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
+{
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    int                     fault = pri_os_fault(env, "connect");
+    if (fault) return fault;
+    size_t len = address ? pri_os_address_out(address, &storage) : sizeof(struct sockaddr);
+    if (len == 0) return -EAFNOSUPPORT;
+    return answer(connect((int)fd, (struct sockaddr *)&storage, (socklen_t)len));
+}
+
+static int net_group(const pro_env *env, intptr_t fd, int join, const pro_address *group,
+                     const pro_address *source, uint32_t interface_index)
+{
+    struct group_source_req of_source = {.gsr_interface = interface_index};
+    struct group_req        of_all = {.gr_interface = interface_index};
+    int                     level = group->family == PRO_IPV4 ? IPPROTO_IP : IPPROTO_IPV6;
+    int                     fault = pri_os_fault(env, "setsockopt");
+    if (fault) return fault;
+    if (pri_os_address_out(group, &of_all.gr_group) == 0) return -EAFNOSUPPORT;
+    if (!source) {
+        int name = join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP;
+        return answer(setsockopt((int)fd, level, name, &of_all, sizeof of_all));
+    }
+    if (source->family != group->family) return -EAFNOSUPPORT;
+    of_source.gsr_group = of_all.gr_group;
+    pri_os_address_out(source, &of_source.gsr_source);
+    int name = join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP;
+    return answer(setsockopt((int)fd, level, name, &of_source, sizeof of_source));
 }
 
 const pri_net pri_os_net = {
@@ -200,4 +251,6 @@ const pri_net pri_os_net = {
     .peer = net_peer,
     .set = net_set,
     .get = net_get,
+    .associate = net_associate,
+    .group = net_group,
 };

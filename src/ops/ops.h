@@ -1,0 +1,42 @@
+/* What the initiating functions of sockets, listeners and datagrams share. */
+#ifndef PRI_OPS_H
+#define PRI_OPS_H
+
+#include "core/op.h"
+
+static inline const pri_net *pri_net_of(const pro_loop *loop) { return loop->engine->net; }
+
+static inline bool pri_is_closing(pro_loop *loop, const pro_scope *scope)
+{
+    return pro_scope_closing(scope ? scope : &loop->root);
+}
+
+/* PRO_OK if the handle has a descriptor to ask. */
+static inline int pri_has_descriptor(const pro_handle *handle)
+{
+    if (handle->pri_state != PRI_HANDLE_OPEN) return PRO_ECLOSED;
+    return handle->pri_fd < 0 ? PRO_ENOTCONN : PRO_OK;
+}
+
+static inline intptr_t pri_descriptor_of(const pro_handle *handle)
+{
+    return pri_has_descriptor(handle) == PRO_OK ? handle->pri_fd : -1;
+}
+
+/* net.c ---------------------------------------------------------------------------------------- */
+
+/* A socket of the kind as a new handle.  PRO_OK or one of ours. */
+int pri_open_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                    int family);
+int pri_adopt_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                     intptr_t descriptor);
+
+int pri_local_of(const pro_handle *handle, pro_address *address);
+int pri_peer_of(const pro_handle *handle, pro_address *address);
+
+/* A side object with these pieces, the empty ones left out; *total is their length.  NULL: *error says
+ * why. */
+pri_side *pri_side_of_vectors(pro_loop *loop, const pro_vec *vecs, size_t count, size_t *total,
+                              int *error);
+
+#endif
