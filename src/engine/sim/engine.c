@@ -185,6 +185,7 @@ static void start(pro_loop *loop, pri_step *step)
                   (long long)step->handle->pri_fd);
     if (s->step[direction]) pri_abort("sim: two steps at a time in one direction");
     s->step[direction] = step;
+    s->steps[direction]++;
     guard_begin(step);
 
     uint64_t index = w->started++;
@@ -246,7 +247,7 @@ static void cancel(pro_loop *loop, pri_step *step)
         pri_sim_canceled(w, s, direction);
     else
         pri_sim_push(w, w->now_ns + pri_sim_choice(w, &s->stream, w->latency_ns), EV_CANCEL, s->id,
-                     s->generation, (uint32_t)direction | step->generation << 1);
+                     s->generation, (uint32_t)direction | s->steps[direction] << 1);
 }
 
 static void detach(pro_loop *loop, pro_handle *handle)

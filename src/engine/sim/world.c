@@ -244,6 +244,9 @@ static void call(pro_sim *w, uint32_t i)
     w->here = w->entered;
     fn.fn(fn.arg);
     w->here = before;
+    /* It may have started timers, or the like, of which no engine hears. */
+    for (sim_loop *l = w->loops; l; l = l->next)
+        if (!l->manual) pri_sim_turn_soon(l, w->now_ns);
 }
 
 static void on_socket(pro_sim *w, const sim_event *e)
@@ -257,12 +260,10 @@ static void on_socket(pro_sim *w, const sim_event *e)
         s->trying[direction] = 0;
         pri_sim_try(w, s, direction);
         break;
-    case EV_CANCEL: {
-        pri_step *step = s->step[direction];
-        if (step && (step->generation & (UINT32_MAX >> 1)) == e->extra >> 1)
+    case EV_CANCEL: /* unless that step is over, and the next one started */
+        if (s->step[direction] && (s->steps[direction] & (UINT32_MAX >> 1)) == e->extra >> 1)
             pri_sim_canceled(w, s, direction);
         break;
-    }
     case EV_SYN:
         if (s->state == SOCK_CONNECTING && s->tries == e->extra) pri_sim_syn(w, s);
         break;

@@ -38,8 +38,8 @@ enum { PRI_SIM_READ, PRI_SIM_WRITE };
 /* X(NAME, text): what may stand in the queue, then what is only told. */
 #define PRI_SIM_EVENTS(X)                                                                          \
     X(ARRIVE, "arrive")   /* target: the socket that segments arrive at */                         \
-    X(TRY, "try")         /* a step is tried; extra: direction, step generation */                 \
-    X(CANCEL, "cancel")   /* a wish reaches the kernel; extra: the same */                         \
+    X(TRY, "try")         /* a step is tried; extra: direction */                                  \
+    X(CANCEL, "cancel")   /* a wish reaches the kernel; extra: direction, which step */            \
     X(SYN, "syn")         /* a connection attempt reaches its target; extra: attempts */           \
     X(ANSWER, "answer")   /* and its answer comes back; extra: an error, negated */                \
     X(GIVE_UP, "give up") /* nothing was acknowledged for too long */                              \
@@ -153,6 +153,7 @@ typedef struct sim_socket {
     sim_link     *in, *out;
     uint64_t      stream; /* its choices */
     pri_step     *step[2];
+    uint32_t      steps[2];  /* started so far: the name of the one that is */
     uint8_t       trying[2]; /* a TRY for it is in the queue */
     uint8_t       tries;     /* of a connection attempt */
     sim_pipe      pipe;
