@@ -161,6 +161,15 @@ static bool leaves_hole(const pro_handle *handle, int error, int64_t value)
     return handle->pri_kind != PRI_DATAGRAM && error && (value > 0 || is_broken(error));
 }
 
+/* The connection is gone, and not by an end of the peer's.  Systems tell this once, to whoever asks
+ * first, perhaps to a send that is being canceled; a receive after it would see the end of a stream
+ * that was cut. */
+static bool is_lost(int error)
+{
+    return error == PRO_ECONNRESET || error == PRO_ECONNABORTED || error == PRO_ETIMEDOUT ||
+           error == PRO_EHOSTUNREACH || error == PRO_ENETUNREACH || error == PRO_ENETDOWN;
+}
+
 /* Its result stands: leave the queue and let the next one start. */
 static void leave(pro_op *op, int error, int64_t value)
 {
@@ -231,6 +240,7 @@ static void transferred(pro_op *op, const pri_record *record)
 {
     pri_step *step = &op->pri_kernel_step;
     int       error = record->error;
+    if (is_lost(error)) step->handle->pri_flags |= PRI_HANDLE_LOST;
     if (record->value > 0) {
         op->value += record->value;
         advance(step, (size_t)record->value);
@@ -239,7 +249,7 @@ static void transferred(pro_op *op, const pri_record *record)
             return;
         }
     } else if (!error && direction_of(op) == PRI_READ) {
-        error = PRO_EOF;
+        error = step->handle->pri_flags & PRI_HANDLE_LOST ? PRO_ECONNRESET : PRO_EOF;
     }
     if (op->pri_cause)
         complete(op, -(int)op->pri_cause, op->value);

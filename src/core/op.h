@@ -240,6 +240,7 @@ typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 #define PRI_HANDLE_ABORTIVE 0x04u   /* close with a reset */
 #define PRI_HANDLE_BARE 0x08u       /* no descriptor as yet */
 #define PRI_HANDLE_CONNECTING 0x10u /* pri_connecting > 0 */
+#define PRI_HANDLE_LOST 0x20u       /* the connection is lost: no end of stream is one */
 
 /* A handle becomes the library's, in a scope; fd may be -1.  In a closing scope it is closed from the
  * start, and fd is still the caller's. */

@@ -559,3 +559,22 @@ CONFORM(a_receive_from_a_peer_that_resets_says_so)
     CHECK_EQ(exactly->value, 3);
     t_close(loop, s);
 }
+
+/* The system tells a reset once, here to a send; a receive after that finds an empty stream. */
+CONFORM(a_reset_that_a_send_was_told_is_not_an_end_of_stream)
+{
+    pro_loop   *loop = t_loop();
+    pro_socket *s = t_new(pro_socket);
+    t_op       *send = t_new_op(), *recv = t_new_op();
+    char        buf[8];
+    peer        raw = t_raw_pair(loop, s);
+    peer_reset(raw);
+    do {
+        pro_send(&send->op, s, "x", 1, t_done);
+        t_wait(loop, send);
+    } while (send->error == PRO_OK);
+    pro_recv(&recv->op, s, buf, sizeof buf, t_done);
+    t_wait(loop, recv);
+    CHECK_DONE(recv, PRO_ECONNRESET, 0);
+    t_close(loop, s);
+}

@@ -93,6 +93,7 @@ static const struct row sim[] = {
     {"vectored_receives_continue_at_any_byte", raw},
     {"a_vectored_receive_may_be_short", raw},
     {"a_receive_from_a_peer_that_resets_says_so", raw},
+    {"a_reset_that_a_send_was_told_is_not_an_end_of_stream", raw},
     {"the_memory_of_a_session_is_the_callers_when_its_scope_is_drained", raw},
     {"a_shutdown_of_a_broken_connection_completes_once", raw},
     {"writing_to_a_peer_that_is_gone_ends_with_an_error", raw},
