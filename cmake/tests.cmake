@@ -15,11 +15,16 @@ if(sources)
     list(APPEND test_libs test_lib)
 endif()
 
+# The random program and its shadow model, for those who run it.
+file(GLOB sources CONFIGURE_DEPENDS test/random/*.c)
+list(FILTER sources EXCLUDE REGEX "/fidelity\\.c$")
+pro_library(random_lib INCLUDE test SOURCES ${sources})
+
 # ---- conformance: one program, the contract on every engine ------------------------------------
 
 file(GLOB sources CONFIGURE_DEPENDS test/conform/*.c)
 if(sources)
-    pro_test(conform SOURCES ${sources} LINK ${test_libs} ARGS --engine={engine}
+    pro_test(conform SOURCES ${sources} LINK ${test_libs} random_lib ARGS --engine={engine}
         ENGINES ${engines} CONFIGS release asan tsan clang windows)
     # A world belongs to one thread, so there is nothing for TSan in it.
     pro_step(conform-sim COMMAND $<TARGET_FILE:conform> --engine=sim CONFIGS release asan)
@@ -124,7 +129,8 @@ if(sources AND NOT WIN32)
     target_compile_definitions(sim_echo PRIVATE _GNU_SOURCE= main=pro_echo_main)
     target_compile_options(sim_echo PRIVATE -Wno-missing-prototypes)
     target_link_libraries(sim_echo PRIVATE proactor)
-    pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> CONFIGS release asan clang TIMEOUT 600)
+    pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> LINK random_lib
+        CONFIGS release asan clang TIMEOUT 600)
     # Whole programs under PROACTOR_ENGINE=sim.
     file(GLOB sources CONFIGURE_DEPENDS test/sim/programs/*.c)
     foreach(source IN LISTS sources)
@@ -133,6 +139,8 @@ if(sources AND NOT WIN32)
     endforeach()
     pro_step(sim-programs COMMAND python3 ${PROJECT_SOURCE_DIR}/test/sim/programs.py
         ${PROJECT_BINARY_DIR} CONFIGS release asan)
+    # The same random programs on each engine: ./dev sim fidelity has more seeds, and a table.
+    pro_test(fidelity SOURCES test/random/fidelity.c LINK random_lib ARGS --seeds=60 CONFIGS release)
 endif()
 
 # ---- scripts that drive the programs; their argument is the build directory --------------------

@@ -33,7 +33,8 @@ ARROWS = {
     "bench": ["lib/"],
     "test/lib": ["lib/"],
     "test/lib/form.c": ["lib/", "co/"],  # lets a coroutine begin at once
-    "test/conform": ["lib/"],
+    "test/conform": ["lib/", "random/"],
+    "test/random": ["random/"],
     "test/unit": ["lib/", "core/", "os/", "ops/", "engine/", "co/"],
 }
 
@@ -51,7 +52,7 @@ HEADERS = {
 # tests and benchmarks below choose.
 ENGINE = re.compile(r"uring|epoll|iocp", re.IGNORECASE)
 ENGINE_FREE = ("src/engine/", "src/compose.c", "include/proactor/loop.h", "bench/", "test/lib/",
-               "test/unit/")
+               "test/unit/", "test/random/fidelity.c")
 # In the library a string is as bad as a name: strcmp(engine, "epoll").
 ENGINE_NOT_EVEN_STRINGS = ("src/", "include/")
 

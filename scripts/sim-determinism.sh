@@ -9,13 +9,17 @@ runs=${1:-1000}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-sources="test/sim/*.c apps/pro-echo/options.c apps/pro-echo/server.c apps/pro-echo/session.c src/core/*.c
-    src/ops/*.c src/os/posix/*.c src/compose.c src/engine/uring/*.c src/engine/epoll/*.c
-    src/engine/sim/*.c src/shard/*.c"
-flags="-g -D_GNU_SOURCE -Iinclude -Isrc -fmacro-prefix-map=$PWD/="
+sources=$(ls test/sim/*.c test/random/*.c src/core/*.c src/ops/*.c src/os/posix/*.c src/compose.c src/shard/*.c \
+    src/engine/uring/*.c src/engine/epoll/*.c src/engine/sim/*.c src/co/*.[cS] |
+    grep -v -e /checked -e /fidelity -e _win)
+echo_sources=$(ls apps/pro-echo/*.c)
+flags="-g -D_GNU_SOURCE -Iinclude -Isrc -Itest -fmacro-prefix-map=$PWD/="
 build() { # build COMPILER OPTIMISATION
-    $1 $flags $2 -Dmain=pro_echo_main -c apps/pro-echo/main.c -o "$folder/echo$1$2.o"
-    $1 $flags $2 -o "$folder/sim-$1$2" $sources "$folder/echo$1$2.o" -l:liburing.a -lpthread
+    mkdir "$folder/$1$2"
+    for source in $echo_sources; do
+        $1 $flags $2 -Dmain=pro_echo_main -c "$source" -o "$folder/$1$2/$(basename "$source").o"
+    done
+    $1 $flags $2 -o "$folder/sim-$1$2" $sources "$folder/$1$2"/*.o -l:liburing.a -lpthread
 }
 for c in gcc clang; do for o in -O0 -O2; do build $c $o & done; done
 wait

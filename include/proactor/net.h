@@ -141,7 +141,8 @@ PRO_API intptr_t pro_socket_descriptor(const pro_socket *s);
 PRO_API void pro_connect(pro_op *op, pro_socket *s, const pro_address *address, pro_handler *done);
 
 /* Receive up to len bytes: completes with value > 0 bytes, as soon as there are any; PRO_EOF when
- * the peer has ended its side; PRO_ECONNRESET. */
+ * the peer has ended its side, and all it sent has come; PRO_ECONNRESET, also instead of an end that
+ * is found after a reset was told to another operation. */
 PRO_API void pro_recv(pro_op *op, pro_socket *s, void *buf, size_t len, pro_handler *done);
 
 /* Receive len bytes, no less: PRO_OK with value len, or an error with value the bytes that came. */

@@ -98,6 +98,7 @@ static int run_seeds(const char *name, uint32_t faults, int argc, char **argv)
         address = pro_sim_node_address(node, 1);
         printf("FAIL sim: %s: seed %llu\r", name, (unsigned long long)seed); /* if it crashes */
         fflush(stdout);
+        pro_sim_run_for(world, 60 * PRO_SEC); /* weather, before it is healed */
         pro_sim_settle(world, 600 * PRO_SEC);
         check();
         if (pro_sim_free(world) > 0) {
