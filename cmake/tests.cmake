@@ -77,6 +77,8 @@ endif()
 # Not under valgrind: it holds its one lock while a thread waits in a ring.
 pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan windows
     ENGINES ${engines})
+pro_step(hundred-million-posts CONFIGS release ENGINES ${engines} COMMAND ${CMAKE_COMMAND} -E env
+    PROACTOR_POSTS=100000000 $<TARGET_FILE:unit-shard> posts_between)
 # The same on threads of a simulated world.
 pro_step(unit-shard-sim COMMAND ${CMAKE_COMMAND} -E env PROACTOR_ENGINE=sim $<TARGET_FILE:unit-shard>)
 if(co IN_LIST parts)
