@@ -14,6 +14,7 @@
 #include <proactor/net.h>
 #include <proactor/op.h>
 #include <proactor/poll.h>
+#include <proactor/process.h>
 #include <proactor/runtime.h>
 #include <proactor/scope.h>
 #include <proactor/signal.h>
@@ -21,5 +22,6 @@
 #include <proactor/sim.h>
 #include <proactor/test.h>
 #include <proactor/timer.h>
+#include <proactor/watch.h>
 
 #endif

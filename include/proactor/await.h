@@ -23,9 +23,11 @@
 #include <proactor/datagram.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
+#include <proactor/process.h>
 #include <proactor/runtime.h>
 #include <proactor/signal.h>
 #include <proactor/timer.h>
+#include <proactor/watch.h>
 
 PRO_BEGIN_DECLS
 
@@ -183,6 +185,38 @@ PRO_API int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_n
 PRO_API int64_t pro_await_datagram_close_by_at(const char *site, pro_datagram *d,
                                                uint64_t deadline_ns);
 
+/* pro_spawn: the child's id. */
+PRO_API int64_t pro_await_spawn(pro_process *p, const pro_spawn_options *options);
+PRO_API int64_t pro_await_spawn_by(pro_process *p, const pro_spawn_options *options,
+                                   uint64_t deadline_ns);
+PRO_API int64_t pro_await_spawn_by_at(const char *site, pro_process *p,
+                                      const pro_spawn_options *options, uint64_t deadline_ns);
+
+/* pro_process_wait: the exit code, or PRO_SIGNALED + the signal. */
+PRO_API int64_t pro_await_process_wait(pro_process *p);
+PRO_API int64_t pro_await_process_wait_by(pro_process *p, uint64_t deadline_ns);
+PRO_API int64_t pro_await_process_wait_by_at(const char *site, pro_process *p,
+                                             uint64_t deadline_ns);
+
+/* pro_process_close: 0; the deadline has no effect. */
+PRO_API int64_t pro_await_process_close(pro_process *p);
+PRO_API int64_t pro_await_process_close_by(pro_process *p, uint64_t deadline_ns);
+PRO_API int64_t pro_await_process_close_by_at(const char *site, pro_process *p,
+                                              uint64_t deadline_ns);
+
+/* pro_watch: how many changes, at least 1. */
+PRO_API int64_t pro_await_watch(pro_watcher *w, pro_change *changes, size_t count);
+PRO_API int64_t pro_await_watch_by(pro_watcher *w, pro_change *changes, size_t count,
+                                   uint64_t deadline_ns);
+PRO_API int64_t pro_await_watch_by_at(const char *site, pro_watcher *w, pro_change *changes,
+                                      size_t count, uint64_t deadline_ns);
+
+/* pro_watcher_close: 0; the deadline has no effect. */
+PRO_API int64_t pro_await_watcher_close(pro_watcher *w);
+PRO_API int64_t pro_await_watcher_close_by(pro_watcher *w, uint64_t deadline_ns);
+PRO_API int64_t pro_await_watcher_close_by_at(const char *site, pro_watcher *w,
+                                              uint64_t deadline_ns);
+
 /* pro_timer_start: 0, at when_ns. */
 PRO_API int64_t pro_await_timer_start(uint64_t when_ns);
 PRO_API int64_t pro_await_timer_start_by(uint64_t when_ns, uint64_t deadline_ns);
@@ -279,6 +313,16 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_send_batch_by(...) pro_await_send_batch_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_datagram_close(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_datagram_close_by(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_spawn(...) pro_await_spawn_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_spawn_by(...) pro_await_spawn_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_process_wait(...) pro_await_process_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_process_wait_by(...) pro_await_process_wait_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_process_close(...) pro_await_process_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_process_close_by(...) pro_await_process_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_watch(...) pro_await_watch_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_watch_by(...) pro_await_watch_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_watcher_close(...) pro_await_watcher_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_watcher_close_by(...) pro_await_watcher_close_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_timer_start(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_timer_start_by(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_sleep(...) pro_await_sleep_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

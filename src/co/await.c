@@ -611,6 +611,124 @@ int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns)
     return pro_await_datagram_close_by_at("?", d, deadline_ns);
 }
 
+PRI_COLD static int64_t spawn_special(const char *site, pro_process *p,
+                                      const pro_spawn_options *options, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_spawn", &p->handle, deadline_ns);
+    if (!co->is_refused) pro_spawn_at(site, &co->op, p, options, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_spawn_by_at(const char *site, pro_process *p, const pro_spawn_options *options,
+                              uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &p->handle, deadline_ns))
+        return spawn_special(site, p, options, deadline_ns);
+    pro_spawn_at(site, &co->op, p, options, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_spawn(pro_process *p, const pro_spawn_options *options)
+{
+    return pro_await_spawn_by_at("?", p, options, PRO_NEVER);
+}
+
+int64_t pro_await_spawn_by(pro_process *p, const pro_spawn_options *options, uint64_t deadline_ns)
+{
+    return pro_await_spawn_by_at("?", p, options, deadline_ns);
+}
+
+PRI_COLD static int64_t process_wait_special(const char *site, pro_process *p, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_process_wait", &p->handle, deadline_ns);
+    if (!co->is_refused) pro_process_wait_at(site, &co->op, p, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_process_wait_by_at(const char *site, pro_process *p, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &p->handle, deadline_ns))
+        return process_wait_special(site, p, deadline_ns);
+    pro_process_wait_at(site, &co->op, p, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_process_wait(pro_process *p)
+{
+    return pro_await_process_wait_by_at("?", p, PRO_NEVER);
+}
+
+int64_t pro_await_process_wait_by(pro_process *p, uint64_t deadline_ns)
+{
+    return pro_await_process_wait_by_at("?", p, deadline_ns);
+}
+
+int64_t pro_await_process_close_by_at(const char *site, pro_process *p, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    pri_co *co = pri_await_begin_close(site, "pro_await_process_close");
+    pro_process_close_at(site, &co->op, p, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_process_close(pro_process *p)
+{
+    return pro_await_process_close_by_at("?", p, PRO_NEVER);
+}
+
+int64_t pro_await_process_close_by(pro_process *p, uint64_t deadline_ns)
+{
+    return pro_await_process_close_by_at("?", p, deadline_ns);
+}
+
+PRI_COLD static int64_t watch_special(const char *site, pro_watcher *w, pro_change *changes,
+                                      size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_watch", &w->handle, deadline_ns);
+    if (!co->is_refused) pro_watch_at(site, &co->op, w, changes, count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_watch_by_at(const char *site, pro_watcher *w, pro_change *changes, size_t count,
+                              uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &w->handle, deadline_ns))
+        return watch_special(site, w, changes, count, deadline_ns);
+    pro_watch_at(site, &co->op, w, changes, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_watch(pro_watcher *w, pro_change *changes, size_t count)
+{
+    return pro_await_watch_by_at("?", w, changes, count, PRO_NEVER);
+}
+
+int64_t pro_await_watch_by(pro_watcher *w, pro_change *changes, size_t count, uint64_t deadline_ns)
+{
+    return pro_await_watch_by_at("?", w, changes, count, deadline_ns);
+}
+
+int64_t pro_await_watcher_close_by_at(const char *site, pro_watcher *w, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    pri_co *co = pri_await_begin_close(site, "pro_await_watcher_close");
+    pro_watcher_close_at(site, &co->op, w, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_watcher_close(pro_watcher *w)
+{
+    return pro_await_watcher_close_by_at("?", w, PRO_NEVER);
+}
+
+int64_t pro_await_watcher_close_by(pro_watcher *w, uint64_t deadline_ns)
+{
+    return pro_await_watcher_close_by_at("?", w, deadline_ns);
+}
+
 PRI_COLD static int64_t timer_start_special(const char *site, uint64_t when_ns,
                                             uint64_t deadline_ns)
 {

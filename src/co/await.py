@@ -45,6 +45,11 @@ FORMS = [
     ("datagram", "recv_batch", "how many datagrams"),
     ("datagram", "send_batch", "count"),
     ("datagram", "datagram_close", "0"),
+    ("process", "spawn", "the child's id"),
+    ("process", "process_wait", "the exit code, or PRO_SIGNALED + the signal"),
+    ("process", "process_close", "0"),
+    ("watch", "watch", "how many changes, at least 1"),
+    ("watch", "watcher_close", "0"),
     ("timer", "timer_start", "0, at when_ns"),
     ("timer", "sleep", "0, after delay_ns"),
     ("signal", "signal_wait", "how many came"),
@@ -83,7 +88,11 @@ CALL_MACROS = """\
 """
 
 # Closing is never refused and has no deadline.
-CLOSING = {"close", "close_abort", "listener_close", "datagram_close", "pollable_close"}
+CLOSING = {"close", "close_abort", "listener_close", "datagram_close", "pollable_close",
+           "process_close", "watcher_close"}
+
+# Types of handles, without pro_.
+HANDLES = "socket|listener|datagram|pollable|process|watcher"
 
 # What a form does after its operation completed: more parameters, and the code.
 AFTER = {
@@ -191,8 +200,7 @@ class Form:
         if self.more:
             self.own += self.more.split(", ")
         self.handle = next((f"&{name_of(p)}->handle" for p in self.parameters
-                            if re.match(r"(const )?pro_(socket|listener|datagram|pollable) \*", p)),
-                           "NULL")
+                            if re.match(rf"(const )?pro_({HANDLES}) \*", p)), "NULL")
 
     def body(self):
         form = f"pro_await_{self.name}"

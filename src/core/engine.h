@@ -48,7 +48,9 @@ typedef enum pri_handle_kind {
     PRI_SOCKET,
     PRI_LISTENER,
     PRI_DATAGRAM,
-    PRI_POLLABLE
+    PRI_POLLABLE,
+    PRI_PROCESS,
+    PRI_WATCHER
 } pri_handle_kind;
 
 /* pri_step.flags that an engine reads. */

@@ -129,14 +129,14 @@ void pri_handle_nothing(pro_op *op, pri_direction direction)
 static void connect_over(pro_handle *handle, int error)
 {
     bool is_last = connected(handle);
-    if (!error || error == PRO_EISCONN) {
+    if (!error || error == PRO_EISCONN || error == PRO_EBUSY) {
         if (is_last) pri_handle_start(handle, PRI_READ);
         return;
     }
     pri_link *queue = &handle->pri_queue[PRI_WRITE];
     while (!pri_list_empty(queue)) {
         pro_op *op = op_of_queue(queue->next);
-        if (pri_op_kind_of(op) == PRI_OP_CONNECT) return; /* the reads wait for this one */
+        if (pri_op_is_connect(pri_op_kind_of(op))) return; /* the reads wait for this one */
         pri_list_unlink(&op->pri_queue);
         pri_op_finish(op, error, 0);
     }
@@ -170,18 +170,22 @@ static bool is_lost(int error)
            error == PRO_EHOSTUNREACH || error == PRO_ENETUNREACH || error == PRO_ENETDOWN;
 }
 
-/* Its result stands: leave the queue and let the next one start. */
-static void leave(pro_op *op, int error, int64_t value)
+/* An operation left its queue with this result: let the next one start. */
+static void go_on(pro_handle *handle, pri_op_kind kind, int error, int64_t value)
 {
-    pro_handle   *handle = op->pri_kernel_step.handle;
-    pri_op_kind   kind = pri_op_kind_of(op);
-    pri_direction direction = direction_of(op);
-    pri_list_unlink(&op->pri_queue);
-    if (kind == PRI_OP_CONNECT)
+    pri_direction direction = pri_op_is_write(kind) ? PRI_WRITE : PRI_READ;
+    if (pri_op_is_connect(kind))
         connect_over(handle, error);
     else if (direction == PRI_WRITE && leaves_hole(handle, error, value))
         handle->pri_flags |= PRI_HANDLE_HOLE;
     if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
+}
+
+/* Its result stands: leave the queue and let the next one start. */
+static void leave(pro_op *op, int error, int64_t value)
+{
+    pri_list_unlink(&op->pri_queue);
+    go_on(op->pri_kernel_step.handle, pri_op_kind_of(op), error, value);
 }
 
 static void complete(pro_op *op, int error, int64_t value)
@@ -198,8 +202,10 @@ static bool is_message(pri_op_kind kind)
 
 void pri_handle_finish(pro_op *op, int error, int64_t value)
 {
-    leave(op, error, value);
-    pri_op_finish(op, error, value);
+    pro_handle *handle = op->pri_kernel_step.handle;
+    pri_list_unlink(&op->pri_queue);
+    pri_op_finish(op, error, value); /* before those behind it, whose handlers may need it again */
+    go_on(handle, pri_op_kind_of(op), error, value);
 }
 
 /* Move a step past the bytes that were transferred. */
@@ -345,7 +351,7 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
 void pri_handle_left(pro_op *op)
 {
     pro_handle *handle = op->pri_kernel_step.handle;
-    if (pri_op_kind_of(op) == PRI_OP_CONNECT && connected(handle))
+    if (pri_op_is_connect(pri_op_kind_of(op)) && connected(handle))
         pri_handle_start(handle, PRI_READ);
 }
 

@@ -217,7 +217,7 @@ void pri_op_cancel(pro_op *op, int cause)
     }
     pro_handle     *handle = step->handle;
     const pri_part *part = pri_op_part(op);
-    if (part && state == PRI_STARTED) part->canceled(op);
+    if (part && state == PRI_STARTED && !part->canceled(op)) return;
     if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
     if (handle) pri_handle_left(op);
     pri_op_finish(op, cause, 0);

@@ -35,6 +35,9 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(POLL_IN, "poll")                                                                             \
     X(RECV_FROM, "recv_from")                                                                      \
     X(RECV_BATCH, "recv_batch")                                                                    \
+    X(EXIT, "child")                                                                               \
+    X(PROCESS_WAIT, "process_wait")                                                                \
+    X(WATCH, "watch")                                                                              \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
@@ -43,6 +46,8 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(SEND_BATCH, "send_batch")                                                                    \
     X(SHUTDOWN, "shutdown")                                                                        \
     X(CONNECT, "connect")                                                                          \
+    X(CONNECT_HOST, "connect_host")                                                                \
+    X(SPAWN, "spawn")                                                                              \
     X(POLL_OUT, "poll")
 
 typedef enum pri_op_kind {
@@ -69,13 +74,14 @@ typedef enum pri_handle_state {
  *
  *     head       it is at the head of its queue, and has no step: begin (pri_op_wait) or finish it
  *     record     its step was reported: finish it, or start it again
- *     canceled   begun without a step, it was given up, and finishes with its cause after this
+ *     canceled   begun without a step, it has a cause now: true, and it finishes with that after this;
+ *                false: it will be finished as if it had none, soon
  *
  * All of them finish by pri_handle_finish, so that no handler runs inside. */
 typedef struct pri_part {
     void (*head)(pro_op *op);
     void (*record)(pro_op *op, const pri_record *record);
-    void (*canceled)(pro_op *op);
+    bool (*canceled)(pro_op *op);
 } pri_part;
 
 static inline pri_op_state pri_op_state_of(const pro_op *op)
@@ -90,6 +96,12 @@ static inline pri_op_kind pri_op_kind_of(const pro_op *op)
 
 /* Does it stand in the write queue of its handle?  Does it move bytes? */
 static inline bool pri_op_is_write(pri_op_kind kind) { return kind >= PRI_OP_SEND; }
+
+/* Must it be over before reads may start? */
+static inline bool pri_op_is_connect(pri_op_kind kind)
+{
+    return kind >= PRI_OP_CONNECT && kind <= PRI_OP_SPAWN;
+}
 
 static inline bool pri_op_is_transfer(pri_op_kind kind)
 {

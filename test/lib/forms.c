@@ -626,6 +626,136 @@ void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_ha
     t_initiate(&x.call);
 }
 
+struct spawn {
+    t_call call;
+    pro_process *p;
+    const pro_spawn_options *options;
+};
+
+static void spawn_call(const t_call *call, pro_handler *done)
+{
+    const struct spawn *x = (const struct spawn *)call;
+    pro_spawn_at(call->site, call->op, x->p, x->options, done);
+}
+
+static int64_t spawn_await(const t_call *call)
+{
+    const struct spawn *x = (const struct spawn *)call;
+    return pro_await_spawn_by_at(call->site, x->p, x->options, call->op->deadline_ns);
+}
+
+void t_form_spawn(const char *site, pro_op *op, pro_process *p, const pro_spawn_options *options,
+                  pro_handler *done)
+{
+    struct spawn x = {
+        {site, op, done, spawn_call, spawn_await, &p->handle, NULL},
+        p, options};
+    t_initiate(&x.call);
+}
+
+struct process_wait {
+    t_call call;
+    pro_process *p;
+};
+
+static void process_wait_call(const t_call *call, pro_handler *done)
+{
+    const struct process_wait *x = (const struct process_wait *)call;
+    pro_process_wait_at(call->site, call->op, x->p, done);
+}
+
+static int64_t process_wait_await(const t_call *call)
+{
+    const struct process_wait *x = (const struct process_wait *)call;
+    return pro_await_process_wait_by_at(call->site, x->p, call->op->deadline_ns);
+}
+
+void t_form_process_wait(const char *site, pro_op *op, pro_process *p, pro_handler *done)
+{
+    struct process_wait x = {
+        {site, op, done, process_wait_call, process_wait_await, &p->handle, NULL},
+        p};
+    t_initiate(&x.call);
+}
+
+struct process_close {
+    t_call call;
+    pro_process *p;
+};
+
+static void process_close_call(const t_call *call, pro_handler *done)
+{
+    const struct process_close *x = (const struct process_close *)call;
+    pro_process_close_at(call->site, call->op, x->p, done);
+}
+
+static int64_t process_close_await(const t_call *call)
+{
+    const struct process_close *x = (const struct process_close *)call;
+    return pro_await_process_close_by_at(call->site, x->p, call->op->deadline_ns);
+}
+
+void t_form_process_close(const char *site, pro_op *op, pro_process *p, pro_handler *done)
+{
+    struct process_close x = {
+        {site, op, done, process_close_call, process_close_await, &p->handle, NULL},
+        p};
+    t_initiate(&x.call);
+}
+
+struct watch {
+    t_call call;
+    pro_watcher *w;
+    pro_change *changes;
+    size_t count;
+};
+
+static void watch_call(const t_call *call, pro_handler *done)
+{
+    const struct watch *x = (const struct watch *)call;
+    pro_watch_at(call->site, call->op, x->w, x->changes, x->count, done);
+}
+
+static int64_t watch_await(const t_call *call)
+{
+    const struct watch *x = (const struct watch *)call;
+    return pro_await_watch_by_at(call->site, x->w, x->changes, x->count, call->op->deadline_ns);
+}
+
+void t_form_watch(const char *site, pro_op *op, pro_watcher *w, pro_change *changes, size_t count,
+                  pro_handler *done)
+{
+    struct watch x = {
+        {site, op, done, watch_call, watch_await, &w->handle, NULL},
+        w, changes, count};
+    t_initiate(&x.call);
+}
+
+struct watcher_close {
+    t_call call;
+    pro_watcher *w;
+};
+
+static void watcher_close_call(const t_call *call, pro_handler *done)
+{
+    const struct watcher_close *x = (const struct watcher_close *)call;
+    pro_watcher_close_at(call->site, call->op, x->w, done);
+}
+
+static int64_t watcher_close_await(const t_call *call)
+{
+    const struct watcher_close *x = (const struct watcher_close *)call;
+    return pro_await_watcher_close_by_at(call->site, x->w, call->op->deadline_ns);
+}
+
+void t_form_watcher_close(const char *site, pro_op *op, pro_watcher *w, pro_handler *done)
+{
+    struct watcher_close x = {
+        {site, op, done, watcher_close_call, watcher_close_await, &w->handle, NULL},
+        w};
+    t_initiate(&x.call);
+}
+
 struct timer_start {
     t_call call;
     pro_loop *loop;

@@ -43,6 +43,13 @@ void t_form_recv_batch(const char *site, pro_op *op, pro_datagram *d, pro_messag
 void t_form_send_batch(const char *site, pro_op *op, pro_datagram *d, pro_message *messages,
                        size_t count, pro_handler *done);
 void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_handler *done);
+void t_form_spawn(const char *site, pro_op *op, pro_process *p, const pro_spawn_options *options,
+                  pro_handler *done);
+void t_form_process_wait(const char *site, pro_op *op, pro_process *p, pro_handler *done);
+void t_form_process_close(const char *site, pro_op *op, pro_process *p, pro_handler *done);
+void t_form_watch(const char *site, pro_op *op, pro_watcher *w, pro_change *changes, size_t count,
+                  pro_handler *done);
+void t_form_watcher_close(const char *site, pro_op *op, pro_watcher *w, pro_handler *done);
 void t_form_timer_start(const char *site, pro_op *op, pro_loop *loop, uint64_t when_ns,
                         pro_handler *done);
 void t_form_sleep(const char *site, pro_op *op, pro_loop *loop, uint64_t delay_ns,
@@ -100,6 +107,16 @@ void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_
 #define pro_send_batch(...) t_form_send_batch(PRO_SITE, __VA_ARGS__)
 #undef pro_datagram_close
 #define pro_datagram_close(...) t_form_datagram_close(PRO_SITE, __VA_ARGS__)
+#undef pro_spawn
+#define pro_spawn(...) t_form_spawn(PRO_SITE, __VA_ARGS__)
+#undef pro_process_wait
+#define pro_process_wait(...) t_form_process_wait(PRO_SITE, __VA_ARGS__)
+#undef pro_process_close
+#define pro_process_close(...) t_form_process_close(PRO_SITE, __VA_ARGS__)
+#undef pro_watch
+#define pro_watch(...) t_form_watch(PRO_SITE, __VA_ARGS__)
+#undef pro_watcher_close
+#define pro_watcher_close(...) t_form_watcher_close(PRO_SITE, __VA_ARGS__)
 #undef pro_timer_start
 #define pro_timer_start(...) t_form_timer_start(PRO_SITE, __VA_ARGS__)
 #undef pro_sleep

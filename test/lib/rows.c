@@ -113,6 +113,9 @@ static const struct row sim[] = {
  * not on Windows as yet. */
 static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
 
+static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
+static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
+
 static const struct row system_rows[] = {
     {"a_poll_completes_when_there_is_something_to_read", readiness},
     {"a_poll_is_level_triggered", readiness},
@@ -126,6 +129,31 @@ static const struct row system_rows[] = {
     {"a_file_is_always_ready", readiness},
     {"a_poll_for_something_else_is_an_error", readiness},
     {"random_polls_complete_exactly_once", readiness},
+    {"a_child_ends_with_its_exit_code_or_its_signal", processes},
+    {"a_child_gets_its_arguments_environment_and_directory", processes},
+    {"a_spawn_that_fails_says_why_and_leaves_nothing", processes},
+    {"a_child_has_the_descriptors_it_was_given_and_no_others", processes},
+    {"a_child_starts_with_no_signal_blocked_or_ignored", processes},
+    {"a_wait_canceled_leaves_the_child_and_the_other_waits_alone", processes},
+    {"a_signal_reaches_the_child_and_nobody_after_its_end", processes},
+    {"closing_kills_a_child_that_ignores_signals_and_waits_until_it_is_gone", processes},
+    {"closing_kills_the_whole_group_of_a_child", processes},
+    {"a_child_that_leaves_a_daemon_behind_has_ended", processes},
+    {"draining_a_scope_waits_for_its_child_and_kills_it_at_the_deadline", processes},
+    {"a_second_child_is_refused_while_one_runs", processes},
+    {"a_child_may_be_started_again_in_the_handler_of_its_end", processes},
+    {"many_children_that_end_at_once_are_all_reaped", processes},
+    {"a_child_that_somebody_else_waited_for_is_no_success", processes},
+    {"a_spawn_without_descriptors_says_so_and_works_later", processes},
+    {"a_spawn_canceled_closed_or_timed_out_completes_once_and_leaves_no_child", processes},
+    {"a_watched_directory_tells_what_happens_to_its_entries", watching},
+    {"both_halves_of_a_renaming_are_told_as_a_pair", watching},
+    {"changes_that_came_together_are_told_together", watching},
+    {"a_watched_file_tells_its_own_changes_and_its_end", watching},
+    {"no_change_is_told_after_a_close", watching},
+    {"a_watch_canceled_or_timed_out_loses_no_change", watching},
+    {"changes_that_nobody_fetches_end_in_an_overflow", watching},
+    {"watching_what_is_not_there_is_an_error", watching},
 };
 
 static bool is_system(pro_engine engine)

@@ -51,6 +51,11 @@ static const struct {
     {ENOENT, PRO_ENOENT},
     {ENXIO, PRO_ENOENT},
     {ENODEV, PRO_ENOENT},
+    {ESRCH, PRO_ENOENT},  /* no such process */
+    {ECHILD, PRO_ENOENT}, /* nobody to wait for */
+    {ENOEXEC, PRO_EINVAL},
+    {E2BIG, PRO_EINVAL},
+    {ETXTBSY, PRO_EBUSY},
     {EBADF, PRO_EBADF},
     {ENOTSOCK, PRO_EBADF},
     {EIO, PRO_EIO},

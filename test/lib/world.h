@@ -1,0 +1,44 @@
+/* What tests of processes, files and names need of the system: world_posix.c. */
+#ifndef TEST_LIB_WORLD_H
+#define TEST_LIB_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A path in the step's own directory, new with every call; lives as long as the sentence. */
+const char *t_path(const char *name);
+const char *t_path_in(const char *directory, const char *name);
+
+/* Synchronously, and what fails fails the sentence. */
+void t_make_directory(const char *path);
+void t_remove_directory(const char *path);
+void t_write_file(const char *path, const char *text); /* made new, or added to */
+void t_rename(const char *from, const char *to);
+void t_remove(const char *path);
+void t_touch(const char *path); /* change its mode, back and forth */
+
+/* Read what there is until the end. */
+size_t t_read_all(intptr_t fd, char *buf, size_t size);
+void   t_write_fd(intptr_t fd, const char *text);
+void   t_close_fd(intptr_t fd);
+
+/* Has this process a child, alive or a zombie? */
+bool t_has_children(void);
+
+/* Wait for a child behind the library's back. */
+void t_steal_child(int64_t pid);
+
+/* Is there a process with this id, zombies included? */
+bool t_is_alive(int64_t pid);
+
+/* What a descriptor of this process is, as the system names it. */
+void t_name_of_fd(intptr_t fd, char *buf, size_t size);
+
+/* Copy a descriptor to this number, so that children would inherit it. */
+void t_leak_fd(intptr_t fd, int number);
+
+/* Block a signal in this thread and ignore another one, and back. */
+void t_odd_signals(bool odd);
+
+#endif

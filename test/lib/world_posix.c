@@ -1,0 +1,106 @@
+/* lib/world.h for POSIX. */
+#include "lib/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/test.h"
+
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        if ((call) < 0) FAIL("%s: errno %d", #call, errno);                                        \
+    } while (0)
+
+const char *t_path(const char *name)
+{
+    static atomic_int count;
+    const char       *top = getenv("TMPDIR");
+    char             *path = t_alloc(512);
+    snprintf(path, 512, "%s/%d-%d-%s", top ? top : "/tmp", (int)getpid(),
+             atomic_fetch_add(&count, 1), name);
+    return path;
+}
+
+const char *t_path_in(const char *directory, const char *name)
+{
+    char *path = t_alloc(1024);
+    snprintf(path, 1024, "%s/%s", directory, name);
+    return path;
+}
+
+void t_make_directory(const char *path) { MUST(mkdir(path, 0700)); }
+void t_remove_directory(const char *path) { MUST(rmdir(path)); }
+void t_rename(const char *from, const char *to) { MUST(rename(from, to)); }
+void t_remove(const char *path) { MUST(unlink(path)); }
+
+void t_write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    MUST(fd);
+    t_write_fd(fd, text);
+    close(fd);
+}
+
+void t_touch(const char *path)
+{
+    MUST(chmod(path, 0644));
+    MUST(chmod(path, 0600));
+}
+
+size_t t_read_all(intptr_t fd, char *buf, size_t size)
+{
+    size_t len = 0;
+    while (len < size) {
+        ssize_t n = read((int)fd, buf + len, size - len);
+        if (n < 0 && errno == EINTR) continue;
+        MUST(n);
+        if (n == 0) break;
+        len += (size_t)n;
+    }
+    return len;
+}
+
+void t_write_fd(intptr_t fd, const char *text)
+{
+    size_t len = strlen(text);
+    if (write((int)fd, text, len) != (ssize_t)len) FAIL("write: errno %d", errno);
+}
+
+void t_close_fd(intptr_t fd) { MUST(close((int)fd)); }
+
+bool t_has_children(void)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+void t_steal_child(int64_t pid) { MUST(waitpid((pid_t)pid, NULL, 0)); }
+
+void t_name_of_fd(intptr_t fd, char *buf, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", (int)fd);
+    ssize_t n = readlink(path, buf, size - 1);
+    MUST(n);
+    buf[n] = 0;
+}
+
+void t_leak_fd(intptr_t fd, int number) { MUST(dup2((int)fd, number)); }
+
+void t_odd_signals(bool odd)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(odd ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+    signal(SIGUSR2, odd ? SIG_IGN : SIG_DFL);
+}
+
+bool t_is_alive(int64_t pid) { return kill((pid_t)pid, 0) == 0 || errno == EPERM; }
