@@ -143,6 +143,12 @@ if(sources AND NOT WIN32)
         ${PROJECT_BINARY_DIR} CONFIGS release asan)
     # The same random programs on each engine: ./dev sim fidelity has more seeds, and a table.
     pro_test(fidelity SOURCES test/random/fidelity.c LINK random_lib ARGS --seeds=60 CONFIGS release)
+    # And on real engines under faults by seed (proactor/test.h), with real bytes.
+    pro_step(fidelity-faults CONFIGS release asan COMMAND $<TARGET_FILE:fidelity> --engine=uring,epoll
+        --seeds=15 --faults=short_read,short_write,slow,reset,refuse,aborted,handles)
+    pro_step(exactly-once-faults CONFIGS release asan ENGINES ${engines} COMMAND
+        PROACTOR_FAULTS=3:short_read,short_write,slow,reset
+        $<TARGET_FILE:conform> --engine={engine} --only=exactly_once_over)
 endif()
 
 # ---- scripts that drive the programs; their argument is the build directory --------------------

@@ -26,6 +26,7 @@ ARROWS = {
     "src/engine/iocp": ["core/", "os/", "engine/iocp/"],
     # Its threads are stacks, and coroutines run on them: the switch, and which one is current (ADR 11).
     "src/engine/sim": ["core/", "os/", "co/co.h", "engine/sim/"],
+    "src/engine/faults": ["core/", "engine/faults/"],
     "src/engine/scripted": ["core/", "os/", "engine/scripted/"],
     "src/compose.c": ["core/", "os/", "engine/"],
     "apps": [],

@@ -10,7 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 sources=$(ls test/sim/*.c test/random/*.c src/core/*.c src/ops/*.c src/os/posix/*.c src/compose.c src/shard/*.c \
-    src/engine/uring/*.c src/engine/epoll/*.c src/engine/sim/*.c src/co/*.[cS] |
+    src/engine/uring/*.c src/engine/epoll/*.c src/engine/sim/*.c src/engine/faults/*.c src/co/*.[cS] |
     grep -v -e /checked -e /fidelity -e _win)
 echo_sources=$(ls apps/pro-echo/*.c)
 flags="-g -D_GNU_SOURCE -Iinclude -Isrc -Itest -fmacro-prefix-map=$PWD/="

@@ -24,7 +24,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY = ["src/core/*.c", "src/ops/*.c", "src/os/posix/*.c", "src/compose.c", "src/shard/*.c",
-           "src/engine/uring/*.c", "src/engine/epoll/*.c", "src/engine/sim/*.c", "src/co/*.[cS]"]
+           "src/engine/uring/*.c", "src/engine/epoll/*.c", "src/engine/sim/*.c",
+           "src/engine/faults/*.c", "src/co/*.[cS]"]
 SCENARIOS = ["test/sim/*.c", "test/random/*.c"]
 ECHO = ["apps/pro-echo/*.c"]
 FLAGS = ["-O1", "-g", "-w", "-D_GNU_SOURCE", "-Iinclude", "-Isrc", "-Itest"]

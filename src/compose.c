@@ -7,6 +7,7 @@
 
 #include "core/loop.h"
 #include "engine/engines.h"
+#include "engine/faults/faults.h"
 #include "engine/sim/sim.h"
 #include "os/thread.h"
 
@@ -90,28 +91,34 @@ const pri_threads *pri_threads_of(const pro_loop_options *options)
     return &pri_os_threads;
 }
 
-/* Probe one engine and make a loop on it. */
+/* Probe one engine and make a loop on it; with faults, if there are to be any, under the loop. */
 static int try_engine(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,
-                      pri_why *why)
+                      const char *faults, pri_why *why)
 {
     int error = engine->probe(options, why);
     if (error) return pri_os_error(error);
-    return pri_loop_create(loop, engine, options, why);
+    bool is_simulated = engine->clock_ns != NULL; /* faults are its own affair */
+    if (!faults || is_simulated) return pri_loop_create(loop, engine, options, why);
+    const pri_engine *layer = pri_faults_over(engine, faults, options->env, why);
+    if (!layer) return PRO_ENOMEM;
+    error = pri_loop_create(loop, layer, options, why);
+    if (error) pri_faults_free(layer);
+    return error;
 }
 
 static int choose(pro_loop **loop, pro_engine wanted, const pri_engine_options *options,
-                  pri_why *why)
+                  const char *faults, pri_why *why)
 {
     if (wanted != PRO_ENGINE_AUTO) {
         for (int i = 0; i < ENGINES; i++)
-            if (engines[i]->id == wanted) return try_engine(loop, engines[i], options, why);
+            if (engines[i]->id == wanted) return try_engine(loop, engines[i], options, faults, why);
         return PRO_ENOTSUP;
     }
     /* Each refusal goes into the text; the first, of the engine preferred, also into the line. */
     char preferred[sizeof why->line] = "";
     int  error = PRO_ENOTSUP;
     for (int i = 0; i < REAL; i++) {
-        error = try_engine(loop, engines[i], options, why);
+        error = try_engine(loop, engines[i], options, faults, why);
         if (!error) break;
         pri_why_add(why, "%s refused: %s", engines[i]->name, pro_error_text(error));
         if (!preferred[0]) memcpy(preferred, why->line, sizeof preferred);
@@ -143,6 +150,9 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
     const char *mask = options.mask ? options.mask : getenv("PROACTOR_MASK");
     if (!is_known_mask(mask)) return PRO_EINVAL;
     if (mask && *mask) pri_why_add(&why, "masked: %s", mask);
+    const char *faults = options.faults ? options.faults : getenv("PROACTOR_FAULTS");
+    if (faults && !*faults) faults = NULL;
+    if (faults && !pri_faults_is_plan(faults)) return PRO_EINVAL;
     if (options.queue_len > queue_len_max || options.batch_max > batch_max_max ||
         options.pool_threads_max > pool_threads_max_max)
         return PRO_EINVAL;
@@ -160,7 +170,7 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
         .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,
         .env = &env,
     };
-    return choose(loop, options.engine, &mine, &why);
+    return choose(loop, options.engine, &mine, faults, &why);
 }
 
 int pro_error_from_system(int number) { return pri_os_error(number); }

@@ -10,7 +10,8 @@
  * Functions that another thread may call say so; all others are the loop's thread's alone.
  *
  * The environment: PROACTOR_ENGINE=epoll (or uring) moves a program to another engine with no
- * rebuild, where its options say AUTO; PROACTOR_MASK=feature,... hides features from the probe. */
+ * rebuild, where its options say AUTO; PROACTOR_MASK=feature,... hides features from the probe;
+ * PROACTOR_FAULTS=SEED makes bad days, for tests (test.h). */
 #ifndef PROACTOR_LOOP_H
 #define PROACTOR_LOOP_H
 
@@ -56,6 +57,8 @@ typedef struct pro_loop_options {
     pro_env     env;
     uint32_t    pool_threads_max; /* threads for blocking work (blocking.h); 0: 4; 1024 at most */
     uint32_t    pool_queue_max;   /* functions that may wait for one of them; 0: 256 */
+    const char
+        *faults; /* bad days by seed, "7" or "7:all": test.h; "" for none; NULL: PROACTOR_FAULTS */
 } pro_loop_options;
 
 /* precise_timers.  No timer ever runs early; how late it runs is a matter of the system.  On Linux it

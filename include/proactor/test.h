@@ -4,6 +4,7 @@
  *   time moved by hand                 pro_test_clock, with pro_loop_poll, on any engine
  *   faults on one socket               pro_sim_next_recv, pro_sim_next_send (sim.h)
  *   every error at every place         pro_test_sweep
+ *   a real engine on a bad day         PROACTOR_FAULTS, below
  *
  * The next means up is a whole world: sim.h. */
 #ifndef PROACTOR_TEST_H
@@ -54,6 +55,29 @@ typedef void pro_test_told(void *arg, const char *site, const char *operation, i
                            int failures);
 
 PRO_API int pro_test_sweep(pro_test_scenario *scenario, pro_test_told *told, void *arg);
+
+/* Faults on a real engine, for integration tests: the program is unchanged, its sockets and its peers
+ * are real, and by seed
+ *
+ *     short_read, short_write   a receive or a send on a stream moves only a part of what it could
+ *     slow                      a completion comes up to 16 ms late
+ *     reset                     a connection breaks: PRO_ECONNRESET; the peer hears of it at the close
+ *     refuse                    a connect fails with PRO_ECONNREFUSED
+ *     aborted, handles          an accept is tried again inside; it fails with PRO_EMFILE
+ *
+ * PROACTOR_FAULTS=SEED or SEED:PLAN in the environment, or `faults` in pro_loop_options, turns it on for
+ * a loop.  PLAN is one or more of these words, with commas, and they are on; or "mild" (the first two
+ * lines) or "all", of which each seed turns about half on; without a PLAN it is "mild".  How often a kind
+ * strikes is the seed's too; pro_loop_explain says all of it.  A plan that is none: PRO_EINVAL from
+ * pro_loop_new.
+ *
+ * What a seed decides for the n-th step of the n-th handle of the n-th loop is always the same; what the
+ * system does meanwhile is not, so a seed here makes a failure likely again, and only the simulator makes
+ * it certain.  All that the contract promises still holds.  It is for tests: it allocates, and looks
+ * at each step.  On PRO_ENGINE_SIM it does nothing: the world has these faults, and more, of its own. */
+
+/* How often faults of this kind struck on this loop; 0 without the layer.  Thread: the loop's. */
+PRO_API uint64_t pro_test_faults_count(const pro_loop *loop, pro_sim_fault kind);
 
 PRO_END_DECLS
 

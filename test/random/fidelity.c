@@ -1,13 +1,16 @@
 /* ./dev sim fidelity: the same random programs on each engine, and what came of them.
  *
- *     fidelity [--seeds=N] [--start=N] [--engine=E[,E...]] [--actions=N]
+ *     fidelity [--seeds=N] [--start=N] [--engine=E[,E...]] [--actions=N] [--table] [--faults=PLAN]
  *
  * Each engine runs each seed; the shadow model holds every handler against the contract, and its
  * first failure ends the run with a line that replays it.  Then a table: which results each kind of
  * operation had on which engine.  One that a real engine gives and the simulator never does is a
  * state that no simulated test can reach: told below the table, as is the reverse.  They are no
  * failures, since the programs of different engines go different ways; docs/design has the list of
- * what is known. */
+ * what is known.
+ *
+ * With --faults each seed is also the seed of faults on the real engines (proactor/test.h), which makes
+ * the weather of the model rougher and nothing else; each kind that is named must have struck. */
 #include "random/drive.h"
 
 #include <inttypes.h>
@@ -20,7 +23,7 @@
 #include <proactor/test.h>
 
 static struct {
-    const char *program, *engines;
+    const char *program, *engines, *faults;
     uint64_t    seeds, start;
     int         actions;
 } options = {.engines = "uring,epoll,sim", .seeds = 20, .start = 1, .actions = 300};
@@ -38,13 +41,15 @@ static struct tally {
 } tallies[ENGINES_MAX];
 
 static const char *engine_name;
+static uint64_t    struck[PRO_SIM_FAULT_KINDS];
 static uint64_t    seed;
 static int         failures;
 
 static void print_replay(void)
 {
-    printf("replay: %s --engine=%s --start=%" PRIu64 " --seeds=1 --actions=%d\n", options.program,
-           engine_name, seed, options.actions);
+    printf("replay: %s --engine=%s --start=%" PRIu64 " --seeds=1 --actions=%d%s%s\n",
+           options.program, engine_name, seed, options.actions, options.faults ? " --faults=" : "",
+           options.faults ? options.faults : "");
     fflush(stdout);
 }
 
@@ -81,10 +86,16 @@ static bool run_seed(int engine)
     pro_test_clock clock;
     program_world  world = {
          .seed = seed, .actions = options.actions, .unit_ns = 100 * PRO_USEC, .fail = fail};
+    char faults[100] = "";
+    if (options.faults) {
+        snprintf(faults, sizeof faults, "%" PRIu64 ":%s", seed, options.faults);
+        world.may_reset = world.may_refuse = world.may_exhaust = true;
+    }
     pro_test_clock_init(&clock);
     for (int i = 0; i < PROGRAM_HOSTS; i++) {
         pro_loop_options o = {.version = PRO_VERSION,
                               .engine = engines[engine].id,
+                              .faults = faults,
                               .env = pro_test_clock_env(&clock)};
         if (pro_loop_new(&loops[i], &o) != PRO_OK) {
             printf("skip fidelity %s: not to be had here\n", engines[engine].name);
@@ -95,6 +106,9 @@ static bool run_seed(int engine)
     program_drive(loops, &world, advance, &clock);
     alarm(0);
     if (failures > 0) return true;
+    for (int i = 0; i < PROGRAM_HOSTS; i++)
+        for (int kind = 0; kind < PRO_SIM_FAULT_KINDS; kind++)
+            struck[kind] += pro_test_faults_count(loops[i], (pro_sim_fault)kind);
     for (int i = 0; i < PROGRAM_HOSTS; i++)
         if (pro_loop_free(loops[i]) != PRO_OK) {
             fail(NULL, "something is alive at the end");
@@ -139,6 +153,21 @@ static void print_table(void)
         }
 }
 
+static const char *const fault_names[] = {
+#define FAULT_NAME(name, text, what) text,
+    PRO_SIM_FAULTS(FAULT_NAME)
+#undef FAULT_NAME
+};
+
+/* Does the word stand in the list? */
+static bool is_listed(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    for (; *list; list += strcspn(list, ","), list += *list == ',')
+        if (strcspn(list, ",") == len && strncmp(list, word, len) == 0) return true;
+    return false;
+}
+
 static const char *value_of(const char *argument, const char *name)
 {
     size_t len = strlen(name);
@@ -159,11 +188,13 @@ int main(int argc, char **argv)
             options.actions = atoi(v);
         else if ((v = value_of(argv[i], "--engine")) != NULL)
             options.engines = v;
+        else if ((v = value_of(argv[i], "--faults")) != NULL)
+            options.faults = v;
         else if (strcmp(argv[i], "--table") == 0)
             want_table = true;
         else {
             fprintf(stderr, "usage: fidelity [--seeds=N] [--start=N] [--engine=E,E] [--actions=N]"
-                            " [--table]\n");
+                            " [--table] [--faults=PLAN]\n");
             return 2;
         }
     }
@@ -183,6 +214,16 @@ int main(int argc, char **argv)
                    engines[e].name, options.seeds, tallies[e].completed, tallies[e].bytes);
     }
     if (want_table) print_table();
+    if (options.faults && failures == 0 && passed > 0) {
+        printf("struck:");
+        for (int kind = 0; kind < PRO_SIM_FAULT_KINDS; kind++) {
+            if (struck[kind]) printf(" %s %" PRIu64, fault_names[kind], struck[kind]);
+            if (struck[kind] || !is_listed(options.faults, fault_names[kind])) continue;
+            printf("\nFAIL fidelity: no %s struck\n", fault_names[kind]);
+            failures++;
+        }
+        printf("\n");
+    }
     printf("%d passed, %d failed, %d skipped\n", passed, failures > 0, skipped);
     return failures > 0;
 }
