@@ -22,9 +22,10 @@
 #define BENCH_CPU_LAST (-1) /* the highest CPU we may run on: the one interrupts like least */
 #define BENCH_CPU_ANY (-2)  /* do not pin */
 
-uint64_t bench_now_ns(void);        /* monotonic */
-uint64_t bench_thread_cpu_ns(void); /* CPU time of the calling thread, user and kernel */
-int      bench_pin(int cpu);        /* returns the CPU, or -1 if it stayed unpinned */
+uint64_t bench_now_ns(void);         /* monotonic */
+uint64_t bench_thread_cpu_ns(void);  /* CPU time of the calling thread, user and kernel */
+uint64_t bench_process_cpu_ns(void); /* of all threads */
+int      bench_pin(int cpu);         /* returns the CPU, or -1 if it stayed unpinned */
 void     bench_raise_descriptor_limit(void);
 
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -59,7 +60,8 @@ enum bench_clock { BENCH_WALL, BENCH_CPU, BENCH_CLOCKS };
 struct bench_lane {
     void *state;
     uint64_t (*run_for)(void *state, uint64_t window_ns); /* returns units of work done, > 0 */
-    double *ns_per_unit[BENCH_CLOCKS];                    /* [rounds], filled by bench_rounds */
+    bool has_threads; /* its CPU time is that of the process: threads of other lanes must sleep */
+    double *ns_per_unit[BENCH_CLOCKS]; /* [rounds], filled by bench_rounds */
 };
 
 struct bench_plan {

@@ -75,6 +75,7 @@ unsigned char *hop_wire_buf(const struct hop_wire *wire, unsigned end);
 void           hop_wire_kick(const struct hop_wire *wire); /* each end 2i sends its first message */
 void           hop_wire_fini(struct hop_wire *wire);
 
-extern const struct hop_variant hop_raw_epoll, hop_raw_uring, hop_lib_epoll, hop_lib_uring;
+extern const struct hop_variant hop_raw_epoll, hop_raw_uring, hop_lib_epoll, hop_lib_uring,
+    hop_co_epoll, hop_co_uring;
 
 #endif

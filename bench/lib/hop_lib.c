@@ -1,6 +1,6 @@
-/* The hop on the library, as its users write it: callbacks, a scope and one operation per
- * connection, default options. The engine is named in the options, and that is the only
- * difference between the two variants here. */
+/* The hop on the library, as its users write it, default options: callbacks, with a scope and one
+ * operation per connection, or a coroutine per connection in such a scope. The engine is named in
+ * the options; that and who receives are the only differences between the variants here. */
 #include "hop.h"
 
 #include "bench.h"
@@ -25,6 +25,7 @@ struct lib {
     pro_loop       *loop;
     struct session *sessions;
     unsigned        size;
+    bool            is_coroutine;
     uint64_t        hops, hops_wanted;
 };
 
@@ -63,6 +64,25 @@ static void on_received(pro_op *op)
     pro_send_all(op, &s->sock, s->buf, s->lib->size, on_sent);
 }
 
+/* The same in a coroutine. */
+static void echo(void *arg)
+{
+    struct session *s = arg;
+    struct lib     *lib = s->lib;
+    int64_t         moved;
+    for (;;) {
+        moved = pro_await_recv(&s->sock, s->buf + s->got, lib->size - s->got);
+        if (moved < 0) break;
+        s->got += (unsigned)moved;
+        if (s->got < lib->size) continue;
+        s->got = 0;
+        if (++lib->hops == lib->hops_wanted) pro_loop_stop(lib->loop);
+        moved = pro_await_send_all(&s->sock, s->buf, lib->size);
+        if (moved < 0) break;
+    }
+    if (!pro_scope_closing(&s->scope)) bench_die("lib: %s", pro_error_name((int)moved));
+}
+
 static int adopt(struct lib *lib, unsigned i)
 {
     struct session *s = &lib->sessions[i];
@@ -72,6 +92,7 @@ static int adopt(struct lib *lib, unsigned i)
     pro_scope_init(&s->scope, lib->loop, NULL, NULL);
     int error = pro_socket_adopt(&s->sock, lib->loop, &s->scope, lib->wire.fd[i]);
     if (error != PRO_OK) return error;
+    if (lib->is_coroutine) return pro_go(&s->scope, echo, s, NULL);
     pro_recv(&s->op, &s->sock, s->buf, lib->size, on_received);
     return PRO_OK;
 }
@@ -90,11 +111,13 @@ static void teardown(void *state)
     free(lib);
 }
 
-static void *setup(pro_engine engine, const struct hop_shape *shape, char *why, size_t why_size)
+static void *setup(pro_engine engine, bool is_coroutine, const struct hop_shape *shape, char *why,
+                   size_t why_size)
 {
     struct lib *lib = calloc(1, sizeof *lib);
     if (!lib) bench_die("out of memory");
     lib->size = shape->size;
+    lib->is_coroutine = is_coroutine;
     if (hop_wire_init(&lib->wire, shape, why, why_size) != 0) {
         free(lib);
         return NULL;
@@ -119,12 +142,22 @@ static void *setup(pro_engine engine, const struct hop_shape *shape, char *why, 
 
 static void *setup_epoll(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_EPOLL, shape, why, why_size);
+    return setup(PRO_ENGINE_EPOLL, false, shape, why, why_size);
 }
 
 static void *setup_uring(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_URING, shape, why, why_size);
+    return setup(PRO_ENGINE_URING, false, shape, why, why_size);
+}
+
+static void *setup_co_epoll(const struct hop_shape *shape, char *why, size_t why_size)
+{
+    return setup(PRO_ENGINE_EPOLL, true, shape, why, why_size);
+}
+
+static void *setup_co_uring(const struct hop_shape *shape, char *why, size_t why_size)
+{
+    return setup(PRO_ENGINE_URING, true, shape, why, why_size);
 }
 
 static uint64_t run(void *state, uint64_t hops_min)
@@ -152,6 +185,24 @@ const struct hop_variant hop_lib_uring = {
     .raw = "raw-uring",
     .what = "the library on io_uring, callbacks",
     .setup = setup_uring,
+    .run = run,
+    .teardown = teardown,
+};
+
+const struct hop_variant hop_co_epoll = {
+    .name = "co-epoll",
+    .raw = "raw-epoll",
+    .what = "the library on epoll, coroutines",
+    .setup = setup_co_epoll,
+    .run = run,
+    .teardown = teardown,
+};
+
+const struct hop_variant hop_co_uring = {
+    .name = "co-uring",
+    .raw = "raw-uring",
+    .what = "the library on io_uring, coroutines",
+    .setup = setup_co_uring,
     .run = run,
     .teardown = teardown,
 };

@@ -20,6 +20,7 @@ static uint64_t read_clock(clockid_t id)
 
 uint64_t bench_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 uint64_t bench_thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+uint64_t bench_process_cpu_ns(void) { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
 
 static int last_cpu(const cpu_set_t *set)
 {

@@ -13,12 +13,17 @@
 
 #include <stdlib.h>
 
+static uint64_t cpu_ns(const struct bench_lane *lane)
+{
+    return lane->has_threads ? bench_process_cpu_ns() : bench_thread_cpu_ns();
+}
+
 static void measure(struct bench_lane *lane, uint64_t window_ns, unsigned round)
 {
     lane->run_for(lane->state, window_ns / 5);
-    uint64_t wall = bench_now_ns(), cpu = bench_thread_cpu_ns();
+    uint64_t wall = bench_now_ns(), cpu = cpu_ns(lane);
     uint64_t units = lane->run_for(lane->state, window_ns);
-    cpu = bench_thread_cpu_ns() - cpu;
+    cpu = cpu_ns(lane) - cpu;
     wall = bench_now_ns() - wall;
     if (units == 0) bench_die("a lane did no work in its window");
     lane->ns_per_unit[BENCH_WALL][round] = (double)wall / (double)units;

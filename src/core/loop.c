@@ -348,6 +348,7 @@ pri_link *pri_loop_take(_Atomic(pri_link *) *stack)
 
 void pri_loop_wake(pro_loop *loop)
 {
+    if (!atomic_load(&loop->asleep)) return; /* most find it so, and take the line from nobody */
     if (!atomic_exchange(&loop->asleep, false)) return;
     atomic_fetch_add_explicit(&loop->wakes, 1, memory_order_relaxed);
     loop->engine->wake(loop);

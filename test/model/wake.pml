@@ -22,9 +22,13 @@ bool stop;
 
 inline wake_if_asleep()
 {
-    atomic { was_asleep = asleep; asleep = false }
     if
-    :: was_asleep -> event = true
+    :: asleep -> /* only a look */
+        atomic { was_asleep = asleep; asleep = false }
+        if
+        :: was_asleep -> event = true
+        :: else
+        fi
     :: else
     fi
 }
