@@ -19,20 +19,15 @@ enum { ENGINES = sizeof engines / sizeof engines[0], REAL = ENGINES - 1 };
 static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536,
                       pool_threads_max_max = 1024;
 
-void pro_loop_options_init(pro_loop_options *options)
+void pro_loop_options_init_for(uint32_t version, pro_loop_options *options)
 {
-    *options = (pro_loop_options){.version = PRO_VERSION};
+    if (pri_is_our_version(version)) *options = (pro_loop_options){.queue_len = 0};
+    options->version = version;
 }
 
-static bool is_compatible(uint32_t version)
+void(pro_loop_options_init)(pro_loop_options *options)
 {
-    if (version >> 8 == PRO_VERSION >> 8) return true;
-    fprintf(
-        stderr,
-        "proactor: the program was built with the headers of %u.%u.%u, the library is %d.%d.%d\n",
-        version >> 16, (version >> 8) & 255, version & 255, PRO_VERSION_MAJOR, PRO_VERSION_MINOR,
-        PRO_VERSION_PATCH);
-    return false;
+    pro_loop_options_init_for(PRO_VERSION, options);
 }
 
 /* Does every word of the mask name a feature of some engine? */
@@ -130,15 +125,13 @@ static int choose(pro_loop **loop, pro_engine wanted, const pri_engine_options *
     return PRO_OK;
 }
 
-int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
+int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *given)
 {
-    pro_loop_options options;
+    pro_loop_options options = {.version = PRO_VERSION};
     *loop = NULL;
-    if (given && !is_compatible(given->version)) return PRO_EINVAL;
-    if (given)
-        options = *given;
-    else
-        pro_loop_options_init(&options);
+    if (!pri_accept_version(version)) return PRO_EINVAL;
+    if (given && !pri_accept_version(given->version)) return PRO_EINVAL;
+    if (given) options = *given;
 
     pri_why     why = {.len = 0};
     const char *reason;
@@ -171,6 +164,11 @@ int pro_loop_new(pro_loop **loop, const pro_loop_options *given)
         .env = &env,
     };
     return choose(loop, options.engine, &mine, faults, &why);
+}
+
+int(pro_loop_new)(pro_loop **loop, const pro_loop_options *options)
+{
+    return pro_loop_new_for(PRO_VERSION, loop, options);
 }
 
 int pro_error_from_system(int number) { return pri_os_error(number); }

@@ -70,6 +70,7 @@ typedef struct pro_loop_options {
 
 /* What is in force for a pro_loop_options that is { PRO_VERSION }: all defaults.  Any thread. */
 PRO_API void pro_loop_options_init(pro_loop_options *options);
+PRO_API void pro_loop_options_init_for(uint32_t version, pro_loop_options *options);
 
 /* Make a loop; *loop is it, or NULL.  options may be NULL for the defaults, and is not kept.
  * AUTO falls back where an engine is refused, and pro_loop_explain says why; a named engine does not.
@@ -78,6 +79,13 @@ PRO_API void pro_loop_options_init(pro_loop_options *options);
  * standard error says which two); PRO_ENOTSUP (the engine is not in this build); PRO_ENOMEM,
  * PRO_EMFILE, PRO_EPERM, ... from the system. */
 PRO_API int pro_loop_new(pro_loop **loop, const pro_loop_options *options);
+PRO_API int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *options);
+
+/* The forms with a version say with which headers the program was compiled; in C the plain ones are macros
+ * that pass PRO_VERSION.  So a library of another minor version is noticed also where there are no
+ * options: init_for writes the version and nothing else then, since the structure may have another
+ * size, and new_for refuses.  Other languages call the forms with a version, or the plain functions,
+ * which believe that the headers are the library's. */
 
 /* Free a loop.  With anything alive in it (operations in flight, open handles, scopes, holds) nothing
  * happens and PRO_EBUSY comes back: pro_loop_dump lists it.  Posts that were not run complete with
@@ -153,6 +161,8 @@ PRO_API void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats);
 
 #ifndef PRO_NO_SITES
 #define pro_post(...) pro_post_at(PRO_SITE, __VA_ARGS__)
+#define pro_loop_options_init(options) pro_loop_options_init_for(PRO_VERSION, options)
+#define pro_loop_new(loop, options) pro_loop_new_for(PRO_VERSION, loop, options)
 #endif
 
 PRO_END_DECLS

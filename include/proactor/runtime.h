@@ -41,6 +41,7 @@ typedef struct pro_runtime_options {
 
 /* What is in force for a pro_runtime_options that is { PRO_VERSION }.  Any thread. */
 PRO_API void pro_runtime_options_init(pro_runtime_options *options);
+PRO_API void pro_runtime_options_init_for(uint32_t version, pro_runtime_options *options);
 
 /* Runs on each shard's thread before its loop does: listens, initiates the first operations.  Shards
  * are set up one after the other, in their order, so that they may share arg, and so that listening
@@ -50,8 +51,11 @@ PRO_API void pro_runtime_options_init(pro_runtime_options *options);
 typedef int pro_shard_fn(pro_loop *loop, unsigned shard, void *arg);
 
 /* Make a runtime; no thread runs as yet.  options may be NULL for one pinned shard per CPU.
- * Returns PRO_OK; PRO_EINVAL (options; more than 1024 shards), PRO_ENOMEM. */
+ * Returns PRO_OK; PRO_EINVAL (options; more than 1024 shards; a mismatched version: one line on standard
+ * error says which two), PRO_ENOMEM.  The forms with a version: as pro_loop_new_for. */
 PRO_API int pro_runtime_new(pro_runtime **runtime, const pro_runtime_options *options);
+PRO_API int pro_runtime_new_for(uint32_t version, pro_runtime **runtime,
+                                const pro_runtime_options *options);
 
 /* Start the threads, and return when all loops exist, or with the first error (then what was started
  * has ended again; free it with join).  Once. */
@@ -67,7 +71,8 @@ PRO_API void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns);
  * Returns PRO_OK, or the first error of a set_up, a loop, or a shard whose loop could not be freed. */
 PRO_API int pro_runtime_join(pro_runtime *runtime);
 
-/* How many; the loop of one, NULL before it is set up (or if that failed).  Any thread. */
+/* How many; the loop of one, NULL before it is set up (or if that failed).  Any thread.  The loops are
+ * there until pro_runtime_join, also when the runtime has been stopped meanwhile. */
 PRO_API unsigned  pro_runtime_shards(const pro_runtime *runtime);
 PRO_API pro_loop *pro_runtime_loop(const pro_runtime *runtime, unsigned shard);
 
@@ -75,8 +80,9 @@ PRO_API pro_loop *pro_runtime_loop(const pro_runtime *runtime, unsigned shard);
 PRO_API pro_runtime *pro_runtime_of(const pro_loop *loop);
 PRO_API unsigned     pro_shard_of(const pro_loop *loop);
 
-/* Placement, engine per shard and why, interrupt affinity where readable: lines of text, as
- * pro_loop_explain.  After start. */
+/* Placement, engine per shard and why, and which CPUs take the interrupts of the network's devices, where
+ * the system lets us read that: lines of text, written as pro_loop_explain does.  Any thread, from start
+ * to join. */
 PRO_API size_t pro_runtime_explain(const pro_runtime *runtime, char *buf, size_t size);
 
 /* ---- Calls ---------------------------------------------------------------------------------- */
@@ -120,6 +126,8 @@ PRO_API void pro_broadcast_at(const char *site, pro_call *calls, pro_loop *here,
 
 #ifndef PRO_NO_SITES
 #define pro_call_on(...) pro_call_on_at(PRO_SITE, __VA_ARGS__)
+#define pro_runtime_options_init(options) pro_runtime_options_init_for(PRO_VERSION, options)
+#define pro_runtime_new(runtime, options) pro_runtime_new_for(PRO_VERSION, runtime, options)
 #define pro_broadcast(...) pro_broadcast_at(PRO_SITE, __VA_ARGS__)
 #endif
 

@@ -97,7 +97,8 @@ typedef struct pro_sim_options {
 } pro_sim_options;
 
 /* Make a world, current on this thread until freed.  options may be NULL: calm, the seed of the
- * environment.  Returns PRO_OK, PRO_EINVAL (version), PRO_EBUSY (this thread has one), PRO_ENOMEM. */
+ * environment.  Returns PRO_OK, PRO_EINVAL (version; one line on standard error says which two), PRO_EBUSY
+ * (this thread has one), PRO_ENOMEM. */
 PRO_API int pro_sim_new(pro_sim **world, const pro_sim_options *options);
 
 /* The end: frees the loops of the nodes, and the world.  A loop in which something is still alive is

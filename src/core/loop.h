@@ -116,4 +116,8 @@ static inline void pri_scope_uncount(pro_scope *scope)
     if (scope->pri_state != PRI_SCOPE_OPEN) pri_scope_check(scope);
 }
 
+/* Is it ours but for the patch?  The second one says so on standard error if it is not. */
+bool pri_is_our_version(uint32_t version);
+bool pri_accept_version(uint32_t version);
+
 #endif

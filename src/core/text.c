@@ -7,6 +7,19 @@
 
 uint32_t pro_version(void) { return PRO_VERSION; }
 
+bool pri_is_our_version(uint32_t version) { return version >> 8 == PRO_VERSION >> 8; }
+
+bool pri_accept_version(uint32_t version)
+{
+    if (pri_is_our_version(version)) return true;
+    fprintf(
+        stderr,
+        "proactor: the program was built with the headers of %u.%u.%u, the library is %d.%d.%d\n",
+        version >> 16, (version >> 8) & 255, version & 255, PRO_VERSION_MAJOR, PRO_VERSION_MINOR,
+        PRO_VERSION_PATCH);
+    return false;
+}
+
 const char *pro_error_name(int error)
 {
     switch (error) {

@@ -40,11 +40,15 @@ typedef struct pri_threads {
     /* The only CPU that the calling thread may use, or -1 if there are several. */
     int (*cpu)(void);
 
-    /* Which CPUs take interrupts, as the system words it; an empty text if it does not say. */
+    /* Which CPUs take the interrupts of network devices, and others by default: lines of text, as far
+     * as the system says; an empty text if it does not.  What does not fit in size, which is at least
+     * 1, is left out. */
     void (*interrupts)(char *buf, size_t size);
 } pri_threads;
 
 extern const pri_threads pri_os_threads;
+
+void pri_os_interrupts(char *buf, size_t size); /* where it is a file of its own */
 
 /* ---- Locks: of real threads ------------------------------------------------------------------- */
 

@@ -7,13 +7,15 @@
  *   1. run until stop, and until the root scope has drained;
  *   2. run on, answering the others, until the last shard has come so far;
  *   3. poll in rounds until a round in which nobody had anything to run.
- * Then no message is under way, and every thread frees its own loop.
+ * Then no message is under way, and every thread frees its own loop, once the owner of the runtime has
+ * come to join: until then the loops may be looked at.
  *
  * What a shard writes lies on cache lines of its own: its loop, and its pri_shard, which others only
  * read once it runs.  Messages go through the loops' post stacks (src/core/op.c). */
 #include <proactor/runtime.h>
 
 #include <limits.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +24,8 @@
 #include "os/thread.h"
 
 enum { SHARDS_MAX = 1024, CPUS_MAX = 1024, ERRORS_MAX = 1000 };
+
+static const uint64_t RUNNING = UINT64_MAX - 1;
 
 typedef struct pri_shard {
     _Alignas(64) pro_runtime *runtime;
@@ -48,19 +52,27 @@ struct pro_runtime {
     pri_gate           *ready; /* shards that are set up, or have failed */
     pri_gate           *go;
     pri_gate           *rounds;
-    pri_gate           *stopped; /* pro_runtime_stop touches the runtime no more */
-    uint64_t            drain_ns;
-    atomic_bool         is_stopping;
-    atomic_uint         idle;     /* shards that took step 1 */
-    atomic_uint         activity; /* rounds of a shard in which it ran something */
-    pri_shard          *shards;
-    void               *shards_memory;
+    pri_gate *stopped; /* 1: pro_runtime_stop touches the runtime no more; 2: join waits */
+    atomic_uint_fast64_t drain_ns;     /* RUNNING until stop */
+    atomic_uint          set_up_count; /* shards whose loops stop may use */
+    atomic_uint          idle;         /* shards that took step 1 */
+    atomic_uint          activity;     /* rounds of a shard in which it ran something */
+    pri_shard           *shards;
+    void                *shards_memory;
 };
 
-void pro_runtime_options_init(pro_runtime_options *options)
+void pro_runtime_options_init_for(uint32_t version, pro_runtime_options *options)
 {
-    *options = (pro_runtime_options){.version = PRO_VERSION, .pin = PRO_PIN_CORES};
-    pro_loop_options_init(&options->loop);
+    if (pri_is_our_version(version)) {
+        *options = (pro_runtime_options){.pin = PRO_PIN_CORES};
+        pro_loop_options_init_for(version, &options->loop);
+    }
+    options->version = version;
+}
+
+void(pro_runtime_options_init)(pro_runtime_options *options)
+{
+    pro_runtime_options_init_for(PRO_VERSION, options);
 }
 
 /* ---- Making and freeing --------------------------------------------------------------------- */
@@ -105,15 +117,14 @@ static int place(pro_runtime *runtime)
     return PRO_OK;
 }
 
-int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
+int pro_runtime_new_for(uint32_t version, pro_runtime **out, const pro_runtime_options *given)
 {
-    pro_runtime_options options;
+    pro_runtime_options options = {.version = PRO_VERSION, .pin = PRO_PIN_CORES};
     *out = NULL;
-    if (given)
-        options = *given;
-    else
-        pro_runtime_options_init(&options);
-    if (options.version >> 8 != PRO_VERSION >> 8) return PRO_EINVAL;
+    if (!pri_accept_version(version)) return PRO_EINVAL;
+    if (given && !pri_accept_version(given->version)) return PRO_EINVAL;
+    if (given) options = *given;
+    if ((unsigned)options.pin > PRO_PIN_LIST) return PRO_EINVAL;
     if (options.pin == PRO_PIN_LIST && (!options.cpus || options.shards == 0)) return PRO_EINVAL;
     if (options.loop.version == 0) options.loop.version = PRO_VERSION;
 
@@ -131,6 +142,7 @@ int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
     runtime->go = runtime->threads->gate_new();
     runtime->rounds = runtime->threads->gate_new();
     runtime->stopped = runtime->threads->gate_new();
+    runtime->drain_ns = RUNNING;
     bool has_gates = runtime->ready && runtime->go && runtime->rounds && runtime->stopped;
     int  error = has_gates ? place(runtime) : PRO_ENOMEM;
     if (error) {
@@ -139,6 +151,11 @@ int pro_runtime_new(pro_runtime **out, const pro_runtime_options *given)
     }
     *out = runtime;
     return PRO_OK;
+}
+
+int(pro_runtime_new)(pro_runtime **runtime, const pro_runtime_options *options)
+{
+    return pro_runtime_new_for(PRO_VERSION, runtime, options);
 }
 
 /* ---- The life of a shard -------------------------------------------------------------------- */
@@ -229,7 +246,7 @@ static void shard_main(void *arg)
     if (atomic_fetch_add(&runtime->idle, 1) + 1 == runtime->started) tell_all_idle(runtime);
     if (shard->loop) run(shard, &shard->is_last, INT_MAX);
     run_leftovers(shard);
-    runtime->threads->gate_wait(runtime->stopped, 1);
+    runtime->threads->gate_wait(runtime->stopped, 2);
     if (!shard->loop) return;
     if (shard->error) shard->loop->holds = 0; /* its engine failed before it could be released */
     int error = pro_loop_free(shard->loop);
@@ -254,13 +271,14 @@ static int start_shard(pro_runtime *runtime, pri_shard *shard)
     if (error) return pri_os_error(error);
     runtime->started++;
     runtime->threads->gate_wait(runtime->ready, runtime->started);
+    atomic_store(&runtime->set_up_count, runtime->started); /* stop may use its loop */
     return shard->error;
 }
 
 static void on_stop(pro_op *op)
 {
     pri_shard *shard = pro_container_of(op, pri_shard, stop);
-    uint64_t   left = shard->runtime->drain_ns;
+    uint64_t   left = atomic_load(&shard->runtime->drain_ns);
     uint64_t   now = pro_loop_now(shard->loop);
     uint64_t   until = left > UINT64_MAX - now ? PRO_NEVER : now + left;
     pro_scope_drain(pro_loop_scope(shard->loop), until);
@@ -268,7 +286,8 @@ static void on_stop(pro_op *op)
 
 static void tell_to_stop(pro_runtime *runtime)
 {
-    for (unsigned i = 0; i < runtime->started; i++) {
+    unsigned count = atomic_load(&runtime->set_up_count);
+    for (unsigned i = 0; i < count; i++) {
         pri_shard *shard = &runtime->shards[i];
         if (shard->loop && !atomic_exchange(&shard->is_told, true))
             pro_post(&shard->stop, shard->loop, on_stop);
@@ -277,8 +296,9 @@ static void tell_to_stop(pro_runtime *runtime)
 
 void pro_runtime_stop(pro_runtime *runtime, uint64_t drain_ns)
 {
-    if (atomic_exchange(&runtime->is_stopping, true)) return;
-    runtime->drain_ns = drain_ns;
+    uint_fast64_t running = RUNNING;
+    if (drain_ns == RUNNING) drain_ns++;
+    if (!atomic_compare_exchange_strong(&runtime->drain_ns, &running, drain_ns)) return;
     tell_to_stop(runtime);
     runtime->threads->gate_add(runtime->stopped); /* no shard frees anything before */
 }
@@ -292,13 +312,14 @@ int pro_runtime_start(pro_runtime *runtime, pro_shard_fn *function, void *arg)
     for (unsigned i = 0; i < runtime->count && !error; i++)
         error = start_shard(runtime, &runtime->shards[i]);
     if (error) pro_runtime_stop(runtime, 0);
-    if (atomic_load(&runtime->is_stopping)) tell_to_stop(runtime); /* also those that came after */
+    if (atomic_load(&runtime->drain_ns) != RUNNING) tell_to_stop(runtime); /* who came later, too */
     runtime->threads->gate_add(runtime->go);
     return error;
 }
 
 int pro_runtime_join(pro_runtime *runtime)
 {
+    runtime->threads->gate_add(runtime->stopped); /* until now its owner may look at the loops */
     for (unsigned i = 0; i < runtime->started; i++)
         runtime->threads->join(runtime->shards[i].thread);
     int error = first_error(runtime);
@@ -319,25 +340,50 @@ pro_runtime *pro_runtime_of(const pro_loop *loop) { return loop->runtime; }
 
 unsigned pro_shard_of(const pro_loop *loop) { return loop->shard; }
 
+typedef struct text {
+    char  *buf;
+    size_t size, len; /* len: of all of it, also of what does not fit */
+} text;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+add(text *t, const char *format, ...)
+{
+    size_t  room = t->len < t->size ? t->size - t->len : 0;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(room ? t->buf + t->len : NULL, room, format, args);
+    va_end(args);
+    if (n > 0) t->len += (size_t)n;
+}
+
+static void add_shard(text *t, const pri_shard *shard)
+{
+    char line[256];
+    add(t, "shard %u: ", shard->number);
+    if (shard->cpu >= 0 && shard->cpu_got != shard->cpu)
+        add(t, "CPU %d was refused", shard->cpu);
+    else if (shard->cpu_got >= 0)
+        add(t, "on CPU %d", shard->cpu_got);
+    else
+        add(t, "not pinned");
+    pro_loop_explain_line(shard->loop, line, sizeof line);
+    add(t, ", engine %s (%s)\n", pro_loop_engine(shard->loop), line);
+}
+
 size_t pro_runtime_explain(const pro_runtime *runtime, char *buf, size_t size)
 {
-    pri_why why = {.len = 0};
-    char    text[256];
-    pri_why_add(&why, "%u shards", runtime->count);
-    for (unsigned i = 0; i < runtime->started && i < 16; i++) {
-        const pri_shard *shard = &runtime->shards[i];
-        char             place_text[32] = "not pinned";
-        if (!shard->loop) continue;
-        pro_loop_explain_line(shard->loop, text, sizeof text);
-        if (shard->cpu_got >= 0)
-            snprintf(place_text, sizeof place_text, "on CPU %d", shard->cpu_got);
-        if (shard->cpu >= 0 && shard->cpu_got != shard->cpu)
-            snprintf(place_text, sizeof place_text, "CPU %d was refused", shard->cpu);
-        pri_why_add(&why, "shard %u: %s, %s", i, place_text, text);
-    }
-    if (runtime->started > 16) pri_why_add(&why, "and %u more", runtime->started - 16);
-    runtime->threads->interrupts(text, sizeof text);
-    if (text[0]) pri_why_add(&why, "interrupts go to the CPUs of mask %s by default", text);
-    snprintf(buf, size, "%s", why.text);
-    return why.len;
+    static const char *const pins[] = {"pinned nowhere", "pinned to the cores", "pinned by a list"};
+    text                     t = {buf, size, 0};
+    char                     interrupts[4000];
+    if (size > 0) buf[0] = '\0';
+    add(&t, "%u shard%s, %s\n", runtime->count, runtime->count == 1 ? "" : "s",
+        pins[runtime->options.pin]);
+    for (unsigned i = 0; i < runtime->started; i++)
+        if (runtime->shards[i].loop) add_shard(&t, &runtime->shards[i]);
+    runtime->threads->interrupts(interrupts, sizeof interrupts);
+    add(&t, "%s", interrupts);
+    return t.len;
 }

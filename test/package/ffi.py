@@ -61,6 +61,8 @@ Handler = CFUNCTYPE(None, POINTER(Op))
 FUNCTIONS = {  # result, then arguments; ctypes takes a byref() where a pointer is wanted
     "pro_version": [c_uint32],
     "pro_loop_new": [c_int, POINTER(c_void_p), POINTER(LoopOptions)],
+    "pro_loop_new_for": [c_int, c_uint32, POINTER(c_void_p), POINTER(LoopOptions)],
+    "pro_loop_options_init_for": [None, c_uint32, POINTER(LoopOptions)],
     "pro_loop_free": [c_int, c_void_p],
     "pro_loop_run": [c_int64, c_void_p],
     "pro_loop_now": [c_uint64, c_void_p],
@@ -180,10 +182,63 @@ def structures_lie_as_this_binding_has_them():
 @case
 def the_library_is_of_the_version_that_this_binding_was_written_for():
     equal(library().pro_version() >> 8, VERSION >> 8, "version")
+
+
+OTHER_HEADERS = r"""
+#include <proactor.h>
+int main(int argc, char **argv)
+{
+    union { pro_loop_options loop; pro_runtime_options runtime; char bytes[1000]; } o = {.bytes = {77}};
+    pro_loop *loop = (pro_loop *)&o;
+    pro_runtime *runtime = (pro_runtime *)&o;
+    int error = PRO_OK;
+    switch (argv[argc - 1][0]) {
+    case '1': error = pro_loop_new(&loop, NULL); break;
+    case '2': pro_loop_options_init(&o.loop); error = pro_loop_new(&loop, &o.loop); break;
+    case '3': pro_loop_options_init(&o.loop); error = (pro_loop_new)(&loop, &o.loop); break;
+    case '4': error = pro_runtime_new(&runtime, NULL); break;
+    case '5': pro_runtime_options_init(&o.runtime); error = pro_runtime_new(&runtime, &o.runtime); break;
+    case '6': pro_runtime_options_init(&o.runtime); error = (pro_runtime_new)(&runtime, &o.runtime); break;
+    }
+    int is_refused = error == PRO_EINVAL && !(argv[argc - 1][0] < '4' ? (void *)loop : (void *)runtime);
+    for (size_t i = 4; i < sizeof o; i++) is_refused &= o.bytes[i] == 0; /* it may be of another size */
+    return is_refused ? 0 : 1;
+}
+"""
+
+
+@case
+def a_program_of_other_headers_is_refused_in_one_line():
+    if not shutil.which("gcc"):
+        raise Skip("needs gcc")
+    with tempfile.TemporaryDirectory() as scratch:
+        include = shutil.copytree(INCLUDE, os.path.join(scratch, "include"))
+        base = os.path.join(include, "proactor", "base.h")
+        with open(base, encoding="utf-8") as file:
+            text = file.read()
+        minor = "#define PRO_VERSION_MINOR %d\n"
+        check(minor % (VERSION >> 8 & 255) in text, "base.h does not say the minor version")
+        with open(base, "w", encoding="utf-8") as file:
+            file.write(text.replace(minor % (VERSION >> 8 & 255), minor % 99))
+        program = os.path.join(scratch, "other")
+        subprocess.run(["gcc", "-x", "c", "-", "-I", include, "-o", program, "-x", "none",
+                        harness.path("libproactor.so.1"), "-Wl,-rpath," + harness.path("")],
+                       input=OTHER_HEADERS.encode(), check=True, timeout=60)
+        for way in "123456":
+            done = subprocess.run([program, way], capture_output=True, timeout=60, check=False)
+            equal(done.returncode, 0, f"way {way}: exit status")
+            said = done.stderr.decode()
+            check(said.count("\n") == 1 and "0.99.0" in said, f"way {way}: not one line: {said!r}")
+
+
+@case
+def a_binding_says_its_version():
     loop = c_void_p(1)
-    options = LoopOptions(version=VERSION + 0x100)
-    check(library().pro_loop_new(byref(loop), byref(options)) != PRO_OK, "took another version")
-    equal(loop.value, None, "loop")
+    options = LoopOptions()
+    library().pro_loop_options_init_for(VERSION, byref(options))
+    equal(options.version, VERSION, "version in the options")
+    equal(library().pro_loop_new_for(VERSION, byref(loop), None), PRO_OK, "pro_loop_new_for")
+    equal(library().pro_loop_free(loop), PRO_OK, "pro_loop_free")
 
 
 @case_per_engine

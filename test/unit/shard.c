@@ -42,9 +42,16 @@ UNIT(shards_are_set_up_in_their_order_and_end)
     start(note_order, order);
     CHECK_EQ(pro_runtime_shards(runtime), SHARDS);
     for (unsigned i = 0; i < SHARDS; i++) CHECK_EQ(order[i + 1], i + 1);
-    char text[2000];
-    CHECK(pro_runtime_explain(runtime, text, sizeof text) > 0);
-    CHECK(strstr(text, "4 shards") && strstr(text, "shard 3: on CPU"));
+    char   text[8000], part[40];
+    size_t len = pro_runtime_explain(runtime, text, sizeof text);
+    CHECK(len == strlen(text) && text[len - 1] == '\n');
+    CHECK(strstr(text, "4 shards, pinned to the cores") && strstr(text, "shard 3: on CPU"));
+    const char *engine = pro_loop_engine(pro_runtime_loop(runtime, 3));
+    CHECK(strstr(strstr(text, "shard 3"), engine));
+    /* As snprintf: the whole length, and what fits. */
+    CHECK_EQ(pro_runtime_explain(runtime, NULL, 0), len);
+    CHECK_EQ(pro_runtime_explain(runtime, part, sizeof part), len);
+    CHECK(strlen(part) == sizeof part - 1 && strncmp(part, text, sizeof part - 1) == 0);
     pro_runtime_stop(runtime, PRO_SEC);
     pro_runtime_stop(runtime, PRO_SEC);
     CHECK_EQ(pro_runtime_join(runtime), PRO_OK);
@@ -54,6 +61,46 @@ static int fail_on_2(pro_loop *loop, unsigned shard, void *arg)
 {
     (void)loop, (void)arg;
     return shard == 2 ? PRO_EACCES : PRO_OK;
+}
+
+static int stop_at_once(pro_loop *loop, unsigned shard, void *arg)
+{
+    (void)loop, (void)shard, (void)arg;
+    pro_runtime_stop(runtime, 0);
+    return PRO_OK;
+}
+
+UNIT(the_loops_are_there_until_join)
+{
+    for (int i = 0; i < 20; i++) {
+        char text[8000];
+        start(stop_at_once, NULL);
+        CHECK(pro_runtime_explain(runtime, text, sizeof text) > 0);
+        CHECK(strlen(pro_loop_engine(pro_runtime_loop(runtime, SHARDS - 1))) > 0);
+        CHECK_EQ(pro_runtime_join(runtime), PRO_OK);
+    }
+}
+
+static void explain_pinned(pro_pin pin, const int *cpus, const char *want)
+{
+    pro_runtime_options options = options_for(1);
+    options.pin = pin;
+    options.cpus = cpus;
+    CHECK_EQ(pro_runtime_new(&runtime, &options), PRO_OK);
+    unsigned order[2] = {0};
+    CHECK_EQ(pro_runtime_start(runtime, note_order, order), PRO_OK);
+    char text[8000];
+    pro_runtime_explain(runtime, text, sizeof text);
+    CHECK(strstr(text, want));
+    pro_runtime_stop(runtime, 0);
+    CHECK_EQ(pro_runtime_join(runtime), PRO_OK);
+}
+
+UNIT(explain_says_what_became_of_a_wish)
+{
+    const int nowhere[] = {1000}; /* no such CPU: no error, but told */
+    explain_pinned(PRO_PIN_LIST, nowhere, "shard 0: CPU 1000 was refused, engine ");
+    explain_pinned(PRO_PIN_NONE, NULL, "1 shard, pinned nowhere\nshard 0: ");
 }
 
 UNIT(an_error_in_set_up_ends_the_runtime)

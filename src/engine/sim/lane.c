@@ -275,7 +275,7 @@ static int start(pri_thread **thread, const char *name, int cpu, void (*run)(voi
 {
     pro_sim  *w = pri_sim_current_or_implicit();
     sim_lane *lane = pri_sim_lane_start(w, pro_sim_here(w), name, run, arg, false);
-    lane->cpu = cpu;
+    lane->cpu = cpu < PRI_SIM_CPUS ? cpu : -1;
     pri_sim_lane_soon(lane, pri_sim_handover(w, &lane->stream));
     *thread = (pri_thread *)(void *)lane;
     return 0;

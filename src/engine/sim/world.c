@@ -64,7 +64,7 @@ int pro_sim_new(pro_sim **world, const pro_sim_options *options)
     static const pro_sim_options defaults = {.version = PRO_VERSION};
     *world = NULL;
     if (!options) options = &defaults;
-    if (options->version >> 8 != PRO_VERSION >> 8) return PRO_EINVAL;
+    if (!pri_accept_version(options->version)) return PRO_EINVAL;
     if (current) return PRO_EBUSY;
     make(world, options);
     return PRO_OK;

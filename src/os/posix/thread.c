@@ -163,16 +163,6 @@ static int cpu_of_thread(void)
     return -1;
 }
 
-static void interrupts(char *buf, size_t size)
-{
-    buf[0] = '\0';
-    FILE *file = fopen("/proc/irq/default_smp_affinity", "r");
-    if (!file) return;
-    if (!fgets(buf, (int)size, file)) buf[0] = '\0';
-    buf[strcspn(buf, "\n")] = '\0';
-    fclose(file);
-}
-
 const pri_threads pri_os_threads = {
     .start = start,
     .join = join,
@@ -183,5 +173,5 @@ const pri_threads pri_os_threads = {
     .gate_wait = gate_wait,
     .cpus = cpus,
     .cpu = cpu_of_thread,
-    .interrupts = interrupts,
+    .interrupts = pri_os_interrupts,
 };
