@@ -12,9 +12,12 @@ static const char usage[] =
     "  --listen ADDR:PORT     default 127.0.0.1:9000; [ADDR]:PORT for IPv6; port 0: a free one\n"
     "  --engine ENGINE        auto (default), uring, epoll, iocp or sim; auto obeys\n"
     "                         PROACTOR_ENGINE\n"
+    "  --shards N             loops, each on a thread and a core of its own; default: one per core;\n"
+    "                         1: a single loop, on no core of its own\n"
+    "  --style STYLE          coroutine (default), stackless or callback: how connections are written\n"
     "  --idle-timeout SECONDS close a connection that moves nothing for so long; default: never\n"
-    "  --max-connections N    accept no more at a time, others wait; default: no limit\n"
-    "  --explain              say which engine is used, and why, and exit\n"
+    "  --max-connections N    serve no more at a time, over all shards, others wait; default: no limit\n"
+    "  --explain              say which engine is used, and why, and where shards run, and exit\n"
     "  --help, --version\n";
 
 static const char *const engines[] = {"auto", "uring", "epoll", "iocp",
@@ -44,6 +47,35 @@ static bool read_engine(struct options *options, const char *text)
     return false;
 }
 
+static bool read_number(const char *text, uint64_t max, uint64_t *number)
+{
+    if (text[0] == '\0' || strlen(text) > 9) return false;
+    if (strspn(text, "0123456789") != strlen(text)) return false;
+    *number = strtoul(text, NULL, 10);
+    return *number <= max;
+}
+
+static bool read_shards(struct options *options, const char *text)
+{
+    uint64_t number;
+    if (!read_number(text, SHARDS_MAX, &number) || number == 0) return false;
+    options->shards = (unsigned)number;
+    return true;
+}
+
+static bool read_style(struct options *options, const char *text)
+{
+    static const struct style *const styles[] = {&style_coroutine, &style_stackless,
+                                                 &style_callback};
+    for (size_t i = 0; i < sizeof styles / sizeof styles[0]; i++) {
+        if (strcmp(text, styles[i]->name) == 0) {
+            options->style = styles[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_idle_timeout(struct options *options, const char *text)
 {
     if (strspn(text, "0123456789.") != strlen(text)) return false;
@@ -56,10 +88,7 @@ static bool read_idle_timeout(struct options *options, const char *text)
 
 static bool read_max_connections(struct options *options, const char *text)
 {
-    if (text[0] == '\0' || strlen(text) > 9) return false;
-    if (strspn(text, "0123456789") != strlen(text)) return false;
-    options->connections_max = strtoul(text, NULL, 10);
-    return true;
+    return read_number(text, UINT64_MAX, &options->connections_max);
 }
 
 static const struct {
@@ -68,6 +97,8 @@ static const struct {
 } options_with_value[] = {
     {"--listen", read_listen},
     {"--engine", read_engine},
+    {"--shards", read_shards},
+    {"--style", read_style},
     {"--idle-timeout", read_idle_timeout},
     {"--max-connections", read_max_connections},
 };
@@ -95,7 +126,8 @@ static int bad(const char *what, const char *arg)
 
 int options_parse(struct options *options, int argc, char **argv)
 {
-    *options = (struct options){.listen = pro_address_loopback(PRO_IPV4, 9000)};
+    *options =
+        (struct options){.listen = pro_address_loopback(PRO_IPV4, 9000), .style = &style_coroutine};
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         if (strcmp(arg, "--help") == 0) {

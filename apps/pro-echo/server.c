@@ -1,144 +1,170 @@
-/* The listener and the end of the server.
+/* What the shards have in common.
  *
- * One operation, server.op, is in flight all the time: an accept, or a timer for a pause.
+ * Places.  A maximum of connections counts over all shards, so it is a number that all of them write;
+ * without a maximum nobody does.  A connection takes a place before it is served and gives it back at
+ * its end.  When the last place goes, and when the first comes back, every shard is poked: it looks,
+ * and pauses or accepts again.  So all of them pause together, and no shard holds a place for a
+ * connection that has yet to come, while another has one that waits.
  *
- *     accepting --no handles, no memory--> paused for 100 ms, or until a session ends
- *     accepting --the maximum reached----> paused until a session ends
- *     paused    --over, or canceled------> accepting
+ * Two shards may accept at the same moment when one place is left.  One gets it; the other keeps its
+ * connection in hand, unserved, and is the first of its shard when there is a place again.
  *
- * Without a maximum one multishot accept takes all that comes.  With one, a multishot accept could
- * take more than it may before we can cancel it, so connections are accepted one at a time.
+ * No wake-up is lost: who gives a place writes it before it looks at is_poked; a shard that is told
+ * clears is_poked before it looks at the places.
  *
- * A signal drains the server's scope: the loop tells on_stop, here and in each session.  Then the
- * backlog is accepted, one connection at a time, until none comes within a moment: the listener
- * closes.  What is left after DRAIN_NS is canceled by the scope. */
+ * The end.  The first shard waits for signals and tells the others by calls: the first signal drains,
+ * the second closes.  When the last shard is over, the waits for signals and the runtime end. */
 #include "echo.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #define DRAIN_NS (5 * PRO_SEC)
-#define RETRY_NS (100 * PRO_MSEC)
-#define MOMENT_NS (1 * PRO_MSEC)
 
-/* ---- accepting ------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
-static void on_accept(pro_op *op);
-static void on_pause_over(pro_op *op);
-
-static void pause_until(struct server *server, uint64_t when_ns)
+static void poke_all(struct server *server)
 {
-    server->state = SERVER_PAUSED;
-    pro_timer_start(&server->op, server->loop, when_ns, on_pause_over);
+    for (unsigned i = 0; i < server->count; i++) shard_poke(&server->shards[i]);
 }
 
-static void accept_next(struct server *server)
+bool server_has_place(const struct server *server)
 {
-    uint64_t max = server->options->connections_max;
-    if (max > 0 && server->sessions >= max) {
-        pause_until(server, UINT64_MAX);
-        return;
+    return server->options->connections_max == 0 || atomic_load(&server->places) > 0;
+}
+
+bool server_take_place(struct server *server)
+{
+    if (server->options->connections_max == 0) return true;
+    uint_fast64_t left = atomic_load(&server->places);
+    do {
+        if (left == 0) return false;
+    } while (!atomic_compare_exchange_weak(&server->places, &left, left - 1));
+    if (left == 1) poke_all(server);
+    return true;
+}
+
+void server_give_place(struct server *server)
+{
+    if (server->options->connections_max == 0) return;
+    if (atomic_fetch_add(&server->places, 1) == 0) poke_all(server);
+}
+
+void server_handles_freed(struct server *server)
+{
+    if (atomic_load(&server->starved) > 0) poke_all(server);
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static int64_t drain_shard(pro_call *call, pro_loop *there)
+{
+    struct shard *shard = call->arg;
+    pro_scope_drain(&shard->scope, pro_loop_now(there) + DRAIN_NS);
+    return 0;
+}
+
+static int64_t close_shard(pro_call *call, pro_loop *there)
+{
+    struct shard *shard = call->arg;
+    (void)there;
+    pro_scope_close(&shard->scope);
+    return 0;
+}
+
+static void on_told(pro_op *op) { (void)op; }
+
+static void drain_all(struct server *server)
+{
+    server->is_draining = true;
+    for (unsigned i = 0; i < server->count; i++) {
+        struct shard *shard = &server->shards[i];
+        pro_call_on(&shard->draining, server->shards[0].loop, shard->loop, drain_shard, on_told);
     }
-    server->state = SERVER_ACCEPTING;
-    if (pro_scope_draining(&server->scope)) {
-        server->op.deadline_ns = pro_loop_now(server->loop) + MOMENT_NS;
-        pro_accept(&server->op, &server->listener, on_accept);
-    } else if (max > 0) {
-        pro_accept(&server->op, &server->listener, on_accept);
-    } else {
-        pro_accept_multi(&server->op, &server->listener, on_accept);
+}
+
+static void close_all(struct server *server)
+{
+    if (server->is_closing) return;
+    server->is_closing = true;
+    for (unsigned i = 0; i < server->count; i++) {
+        struct shard *shard = &server->shards[i];
+        pro_call_on(&shard->closing, server->shards[0].loop, shard->loop, close_shard, on_told);
     }
-}
-
-static void on_pause_over(pro_op *op)
-{
-    struct server *server = op->user;
-    if (!pro_scope_closing(&server->scope)) accept_next(server);
-}
-
-static void on_listener_closed(pro_op *op) { (void)op; }
-
-static void on_accept(pro_op *op)
-{
-    struct server *server = op->user;
-    if (op->error == PRO_OK) {
-        session_start(server, op);
-        if (op->flags & PRO_MORE) return;
-    }
-    if (pro_scope_closing(&server->scope)) return; /* the scope has closed the listener */
-
-    switch (op->error) {
-    case PRO_OK:
-    case PRO_ECANCELED: /* a drain began */ accept_next(server); break;
-    case PRO_ETIMEDOUT: /* only in a drain: the backlog is empty */
-        server->state = SERVER_CLOSING;
-        pro_listener_close(op, &server->listener, on_listener_closed);
-        break;
-    default: /* PRO_EMFILE and the like: trying again at once would spin */
-        pause_until(server, pro_loop_now(server->loop) + RETRY_NS);
-        break;
-    }
-}
-
-void server_session_ended(struct server *server)
-{
-    server->sessions--;
-    if (server->state == SERVER_PAUSED) pro_cancel(&server->op);
-}
-
-/* ---- the end --------------------------------------------------------------------------------- */
-
-static void on_stop(pro_scope *scope)
-{
-    struct server *server = pro_container_of(scope, struct server, scope);
-    if (server->state != SERVER_CLOSING) pro_cancel(&server->op);
 }
 
 static void on_signal(pro_op *op)
 {
     struct server *server = op->user;
     if (op->error == PRO_ECANCELED) return;
-    if (op->error != PRO_OK) {
+    if (op->error != PRO_OK)
         fprintf(stderr, "pro-echo: cannot wait for signals: %s\n", pro_error_text(op->error));
-        pro_scope_close(&server->scope);
+    if (op->error != PRO_OK || server->is_draining) { /* the second one */
+        close_all(server);
         return;
     }
-    if (pro_scope_draining(&server->scope)) { /* the second signal */
-        pro_scope_close(&server->scope);
-        return;
-    }
-    pro_scope_drain(&server->scope, pro_loop_now(server->loop) + DRAIN_NS);
-    pro_signal_wait(op, server->loop, op == &server->interrupt ? SIGINT : SIGTERM, on_signal);
+    drain_all(server);
+    pro_signal_wait(op, server->shards[0].loop, op == &server->interrupt ? SIGINT : SIGTERM,
+                    on_signal);
 }
 
-/* Nothing is left of the server; without the waits nothing is left of the loop. */
-static void on_drained(pro_scope *scope)
+/* On the first shard.  Without the waits nothing is left of it. */
+static int64_t count_over(pro_call *call, pro_loop *there)
 {
-    struct server *server = pro_container_of(scope, struct server, scope);
+    struct server *server = call->arg;
+    (void)there;
+    if (++server->shards_over < server->count) return 0;
     pro_cancel(&server->interrupt);
     pro_cancel(&server->terminate);
+    if (server->runtime) pro_runtime_stop(server->runtime, PRO_SEC);
+    return 0;
 }
 
-int server_start(struct server *server, pro_loop *loop, const struct options *options)
+void server_shard_over(struct shard *shard)
 {
-    memset(server, 0, sizeof *server);
-    server->loop = loop;
-    server->options = options;
-    server->op.user = server;
-    server->op.scope = &server->scope;
-    server->interrupt.user = server;
-    server->terminate.user = server;
-    pro_scope_init(&server->scope, loop, NULL, on_drained);
+    struct server *server = shard->server;
+    pro_call_on(&shard->over, shard->loop, server->shards[0].loop, count_over, on_told);
+}
 
-    int error = pro_listen(&server->listener, loop, &server->scope, &options->listen, NULL);
-    if (error != PRO_OK) {
-        pro_scope_close(&server->scope);
-        return error;
-    }
-    pro_scope_on_stop(&server->scope, on_stop);
-    accept_next(server);
+/* ---- The beginning --------------------------------------------------------------------------- */
+
+int server_init(struct server *server, const struct options *options, unsigned shards)
+{
+    *server = (struct server){
+        .options = options,
+        .count = shards,
+        .address = options->listen,
+        .shards = calloc(shards, sizeof *server->shards),
+        .places = options->connections_max,
+    };
+    return server->shards ? PRO_OK : PRO_ENOMEM;
+}
+
+void server_fini(struct server *server) { free(server->shards); }
+
+int server_start_shard(pro_loop *loop, unsigned number, void *arg)
+{
+    struct server *server = arg;
+    server->listen_error = shard_start(server, loop, number);
+    if (server->listen_error != PRO_OK || number > 0) return server->listen_error;
+    server->interrupt.user = server->terminate.user = server;
     pro_signal_wait(&server->interrupt, loop, SIGINT, on_signal);
     pro_signal_wait(&server->terminate, loop, SIGTERM, on_signal);
     return PRO_OK;
+}
+
+struct totals server_totals(const struct server *server)
+{
+    struct totals sum = {0};
+    for (unsigned i = 0; i < server->count; i++) {
+        const struct totals *t = &server->shards[i].totals;
+        sum.connections += t->connections;
+        sum.bytes_in += t->bytes_in;
+        sum.bytes_out += t->bytes_out;
+        sum.discarded += t->discarded;
+        sum.canceled += t->canceled;
+        sum.errors += t->errors;
+    }
+    return sum;
 }

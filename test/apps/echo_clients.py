@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Real clients against pro-echo: programs that know nothing of this library.
 
-A thousand connections at once, random chunks up to 1 MiB, half-closes, resets, every byte compared.
+A thousand connections at once, random chunks up to 1 MiB, half-closes, resets, every byte compared;
+in every style, on two shards.
 """
 import asyncio
 import random
@@ -11,7 +12,8 @@ import struct
 import subprocess
 
 from lib import harness
-from lib.harness import Echo, Skip, case_per_engine, check, equal, wait_until
+from lib.harness import (Echo, SHAPES, STYLES_ON_2, Skip, case_per_engine, case_per_shape, check,
+                         equal, wait_until)
 
 MIB = 1 << 20
 CLIENTS = 1000
@@ -107,8 +109,8 @@ async def run_clients(address, clients):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def echo(engine, count, big, resets, closes, listen="127.0.0.1:0"):
-    server = Echo(engine, listen=listen)
+def echo(engine, count, big, resets, closes, **options):
+    server = Echo(engine, **options)
     equal(server.engine, engine, "engine")
     handles = server.handles()
     endings = ["reset"] * resets + ["close"] * closes
@@ -131,11 +133,11 @@ def echo(engine, count, big, resets, closes, listen="127.0.0.1:0"):
                  f"{totals['bytes_out'] / MIB:.0f} MiB out, {totals['errors']} errors")
 
 
-@case_per_engine
-def a_thousand_clients_get_back_every_byte(engine):
+@case_per_shape(*STYLES_ON_2)
+def a_thousand_clients_get_back_every_byte(engine, shape):
     if harness.resource.getrlimit(harness.resource.RLIMIT_NOFILE)[0] < CLIENTS + 64:
         raise Skip("too few descriptors for a thousand clients: ulimit -n")
-    echo(engine, CLIENTS, BIG, RESETS, CLOSES)
+    echo(engine, CLIENTS, BIG, RESETS, CLOSES, shape=shape)
 
 
 @case_per_engine
@@ -162,16 +164,16 @@ def ipv4_clients_reach_a_server_on_any_ipv6_address(engine):
     server.end()
 
 
-@case_per_engine
-def only_resets_leave_nothing_behind(engine):
-    echo(engine, 200, 8, 200, 0)
+@case_per_shape(*SHAPES)
+def only_resets_leave_nothing_behind(engine, shape):
+    echo(engine, 200, 8, 200, 0, shape=shape)
 
 
-@case_per_engine
-def socat_gets_back_every_byte(engine):
+@case_per_shape(*SHAPES)
+def socat_gets_back_every_byte(engine, shape):
     if not shutil.which("socat"):
         raise Skip("socat is not installed")
-    server = Echo(engine)
+    server = Echo(engine, shape=shape)
     data = [harness.random_bytes(size) for size in (1, 4095, MIB, 3 * MIB)]
     # It half-closes at the end of its input, and ends at the end of the stream.
     command = ["socat", "-t", str(harness.LIMIT_S), "-", f"TCP4:127.0.0.1:{server.address[1]}"]
@@ -183,6 +185,24 @@ def socat_gets_back_every_byte(engine):
     totals = server.end()
     equal((totals["connections"], totals["bytes_out"], totals["errors"]),
           (len(data), sum(map(len, data)), 0), "connections, bytes out, errors")
+
+
+@case_per_shape(*SHAPES)
+def curl_reads_its_own_request(engine, shape):
+    """As an answer of HTTP 0.9, which ends when the server ends its side of an idle connection."""
+    if not shutil.which("curl"):
+        raise Skip("curl is not installed")
+    server = Echo(engine, "--idle-timeout", "0.1", shape=shape)
+    url = f"http://127.0.0.1:{server.address[1]}/a/path"
+    command = ["curl", "-sS", "--noproxy", "*", "--http0.9", "-H", "Expect:", "-d", "x" * 50000, url]
+    done = subprocess.run(command, capture_output=True, timeout=harness.LIMIT_S, check=False)
+    equal(done.returncode, 0, f"exit status of curl, {done.stderr!r}")
+    check(done.stdout.startswith(b"POST /a/path HTTP/1.1\r\n") and
+          done.stdout.endswith(b"\r\n\r\n" + b"x" * 50000),
+          f"{len(done.stdout)} bytes: {done.stdout[:100]!r}")
+    totals = server.end()
+    equal((totals["connections"], totals["bytes_out"], totals["errors"]),
+          (1, len(done.stdout), 0), "connections, bytes out, errors")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How pro-echo ends: SIGINT or SIGTERM drains it, and no byte is lost."""
+"""How pro-echo ends, in every style: SIGINT or SIGTERM drains it, and no byte is lost."""
 import asyncio
 import random
 import select
@@ -8,7 +8,8 @@ import socket
 import time
 
 from lib import harness
-from lib.harness import Echo, case_per_engine, check, equal, wait_until
+from lib.harness import (Echo, SHAPES, STYLES_ON_2, case_per_engine, case_per_shape, check, equal,
+                         wait_until)
 
 
 def refused(address):
@@ -27,6 +28,8 @@ async def transfer(address, data, halfway, signaled):
         half = len(data) // 2
         writer.write(data[:half])
         await writer.drain()
+        while not harness.is_established(writer.get_extra_info("socket")):
+            await asyncio.sleep(0.005)
         halfway.release()
         await signaled.wait()
         at = half
@@ -63,8 +66,8 @@ async def interrupted_transfers(server, number, count):
     return sum(sizes)
 
 
-def drain_in_the_middle(engine, number):
-    server = Echo(engine)
+def drain_in_the_middle(engine, shape, number):
+    server = Echo(engine, shape=shape)
     size = asyncio.run(interrupted_transfers(server, number, 100))
     totals = server.wait_totals()
     want = {"connections": 100, "bytes_in": size, "bytes_out": size, "discarded": 0, "canceled": 0,
@@ -72,20 +75,20 @@ def drain_in_the_middle(engine, number):
     equal(totals, want, "totals")
 
 
-@case_per_engine
-def a_hundred_transfers_lose_no_byte_at_sigterm(engine):
-    drain_in_the_middle(engine, signal.SIGTERM)
+@case_per_shape(*STYLES_ON_2)
+def a_hundred_transfers_lose_no_byte_at_sigterm(engine, shape):
+    drain_in_the_middle(engine, shape, signal.SIGTERM)
 
 
-@case_per_engine
-def a_hundred_transfers_lose_no_byte_at_sigint(engine):
-    drain_in_the_middle(engine, signal.SIGINT)
+@case_per_shape(*SHAPES[1:])
+def a_hundred_transfers_lose_no_byte_at_sigint(engine, shape):
+    drain_in_the_middle(engine, shape, signal.SIGINT)
 
 
-@case_per_engine
-def what_was_received_is_echoed_to_slow_readers(engine):
+@case_per_shape(*SHAPES)
+def what_was_received_is_echoed_to_slow_readers(engine, shape):
     """The echoes are in flight when the signal comes; the clients read only then."""
-    server = Echo(engine)
+    server = Echo(engine, shape=shape)
     data = harness.random_bytes(2000 * 1000)
     socks = []
     for _ in range(10):
@@ -119,9 +122,9 @@ def what_was_received_is_echoed_to_slow_readers(engine):
     equal((totals["canceled"], totals["bytes_out"]), (0, sum(sent)), "canceled, bytes out")
 
 
-@case_per_engine
-def idle_clients_are_half_closed(engine):
-    server = Echo(engine)
+@case_per_shape(*SHAPES)
+def idle_clients_are_half_closed(engine, shape):
+    server = Echo(engine, shape=shape)
     socks = [server.connect() for _ in range(20)]
     for i, sock in enumerate(socks):
         if i % 2:  # the others never said a word
@@ -142,9 +145,9 @@ def idle_clients_are_half_closed(engine):
     equal(totals["discarded"], len(b"too late"), "discarded")
 
 
-@case_per_engine
-def the_listener_closes_at_once(engine):
-    server = Echo(engine)
+@case_per_shape(*SHAPES)
+def the_listener_closes_at_once(engine, shape):
+    server = Echo(engine, shape=shape)
     with server.connect() as sock:
         sock.sendall(b"x")
         harness.recv_exactly(sock, 1)
@@ -153,9 +156,9 @@ def the_listener_closes_at_once(engine):
     equal(server.wait_totals()["canceled"], 0, "canceled")
 
 
-def backlog(engine, count, *options):
+def backlog(engine, shape, count, *options):
     """Connections that the kernel has taken, and the server has not: it stands still."""
-    server = Echo(engine, *options)
+    server = Echo(engine, *options, shape=shape)
     with server.connect() as sock:
         sock.sendall(b"up")
         harness.recv_exactly(sock, 2)
@@ -164,8 +167,10 @@ def backlog(engine, count, *options):
     for i in range(count):
         sock = server.connect()
         sock.sendall(b"client %d" % i)
-        sock.shutdown(socket.SHUT_WR)
         socks.append(sock)
+    harness.wait_established(socks)
+    for sock in socks:
+        sock.shutdown(socket.SHUT_WR)
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGCONT)
     for i, sock in enumerate(socks):
@@ -176,54 +181,68 @@ def backlog(engine, count, *options):
           "connections, canceled, errors")
 
 
-@case_per_engine
-def the_backlog_is_accepted_first(engine):
-    backlog(engine, 100)
+@case_per_shape(*SHAPES)
+def the_backlog_is_accepted_first(engine, shape):
+    backlog(engine, shape, 100)
 
 
-@case_per_engine
-def the_backlog_is_accepted_first_also_beyond_the_maximum(engine):
-    backlog(engine, 20, "--max-connections", "2")
+@case_per_shape(*SHAPES)
+def the_backlog_is_accepted_first_also_beyond_the_maximum(engine, shape):
+    backlog(engine, shape, 20, "--max-connections", "2")
+
+
+class NeverEnding:
+    """A server with three clients that do not end: one talks, one does not read, one is silent."""
+
+    def __init__(self, engine, shape):
+        self.server, self.name = Echo(engine, shape=shape), str(shape)
+        self.talker, self.deaf, self.silent = (self.server.connect() for _ in range(3))
+        for sock in (self.talker, self.deaf, self.silent):
+            sock.sendall(b"x")
+            harness.recv_exactly(sock, 1)
+        self.deaf.setblocking(False)
+        self.echoes, self.took = 0, None
+
+    def stuff(self):
+        """Send all that the sockets hold; true when they are full."""
+        try:
+            while True:
+                self.deaf.send(bytes(65536))
+        except BlockingIOError:
+            return not select.select([], [self.deaf], [], 0.1)[1]
+
+    def talk(self, begin):
+        """True when it has been cut."""
+        if self.took is None:
+            try:
+                self.talker.sendall(b"y")
+                harness.recv_exactly(self.talker, 1)
+                self.echoes += 1
+            except (AssertionError, ConnectionError):
+                self.took = time.monotonic() - begin
+        return self.took is not None
 
 
 @case_per_engine
 def clients_that_never_end_are_cut_at_five_seconds(engine):
-    server = Echo(engine)
-    talker, deaf, lingerer = (server.connect() for _ in range(3))
-    for sock in (talker, deaf, lingerer):
-        sock.sendall(b"x")
-        harness.recv_exactly(sock, 1)
-    deaf.setblocking(False)
-
-    def stuffed():
-        try:
-            while True:
-                deaf.send(bytes(65536))
-        except BlockingIOError:
-            return not select.select([], [deaf], [], 0.1)[1]
-
-    wait_until(stuffed, "the sockets to be full")
+    all_styles = [NeverEnding(engine, shape) for shape in SHAPES]  # at once: it takes its time
+    for one in all_styles:
+        wait_until(one.stuff, "the sockets to be full")
     begin = time.monotonic()
-    server.signal(signal.SIGTERM)
-    echoes = 0
-    try:
-        while time.monotonic() - begin < 20:
-            talker.sendall(b"y")
-            harness.recv_exactly(talker, 1)
-            echoes += 1
-            time.sleep(0.05)
-    except (AssertionError, ConnectionError):
-        pass
-    took = time.monotonic() - begin
-    check(4.9 < took < 9, f"the talker was cut after {took:.1f} s")
-    check(echoes > 20, f"only {echoes} echoes in {took:.1f} s after the signal")
-    totals = server.wait_totals()
-    equal((totals["connections"], totals["canceled"]), (3, 3), "connections, canceled")
+    for one in all_styles:
+        one.server.signal(signal.SIGTERM)
+    while not all([one.talk(begin) for one in all_styles]) and time.monotonic() - begin < 20:
+        time.sleep(0.05)
+    for one in all_styles:
+        check(one.took and 4.9 < one.took < 9, f"{one.name}: the talker was cut after {one.took} s")
+        check(one.echoes > 20, f"{one.name}: only {one.echoes} echoes after the signal")
+        totals = one.server.wait_totals()
+        equal((totals["connections"], totals["canceled"]), (3, 3), "connections, canceled")
 
 
-@case_per_engine
-def a_second_signal_cancels_at_once(engine):
-    server = Echo(engine)
+@case_per_shape(*SHAPES)
+def a_second_signal_cancels_at_once(engine, shape):
+    server = Echo(engine, shape=shape)
     sock = server.connect()
     sock.sendall(b"x")
     harness.recv_exactly(sock, 1)
@@ -236,10 +255,10 @@ def a_second_signal_cancels_at_once(engine):
     check(took < 4, f"it took {took:.1f} s")
 
 
-@case_per_engine
-def a_server_without_clients_ends_at_once(engine):
+@case_per_shape(*SHAPES)
+def a_server_without_clients_ends_at_once(engine, shape):
     for number in (signal.SIGTERM, signal.SIGINT):
-        server = Echo(engine)
+        server = Echo(engine, shape=shape)
         begin = time.monotonic()
         server.signal(number)
         equal(set(server.wait_totals().values()), {0}, "totals")

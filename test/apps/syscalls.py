@@ -31,6 +31,7 @@ def traced(engine, summary):
         raise Skip("strace may not trace here: " + " ".join(probe.stderr().split()))
     return Server(strace, "-f", "-c", "-o", summary, "sh", "-c", 'echo "pid $$"; exec "$@"', "sh",
                   harness.path("bin/pro-echo"), "--listen", "127.0.0.1:0", "--engine", engine,
+                  "--shards", "1",
                   env=env)
 
 

@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import struct
+import subprocess
 import sys
 
 from lib import harness
@@ -106,14 +107,14 @@ def one_client_after_the_other_in_each_way_to_end():
 
 @case
 def one_client():
-    totals = serve(1)
+    totals = serve(1, "--style", "stackless")
     equal(totals["bytes_in"], totals["bytes_out"], "bytes echoed")
     equal(totals["errors"], 0, "errors")
 
 
 @case
 def ten_clients_at_once():
-    serve(10)
+    serve(10, "--style", "callback", "--max-connections", "4")
 
 
 @case
@@ -122,8 +123,19 @@ def five_hundred_clients_at_once():
 
 
 @case
+def several_listeners_on_one_address_are_refused_by_name():
+    command = [sys.executable, WINE, "run", harness.path("bin/pro-echo.exe"), "--listen", "127.0.0.1:0"]
+    done = subprocess.run([*command, "--shards", "2"], capture_output=True, timeout=120, check=False,
+                          env=harness.environment())
+    said = done.stderr.decode()
+    equal(done.returncode, 1, f"exit status, {said!r}")
+    check("pro-echo: cannot listen on 127.0.0.1:0 by each of 2 shards: not supported" in said, said)
+
+
+@case
 def a_drain_with_connections_open_ends_in_order():
     server = WindowsEcho()
+    check(", 1 shard, coroutine style" in server.output.decode(), server.output)
     idle = [server.connect() for _ in range(10)]
     for sock in idle:
         sock.sendall(b"hello")

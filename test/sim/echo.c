@@ -1,7 +1,7 @@
 /* pro-echo itself, unchanged, and a hundred clients on bad links.
  *
- * The server's main is called as the program of a node, and runs its loop as always; the world moves
- * while it waits.  Each client sends a stream of bytes in pieces and checks what comes back; if the
+ * The server's main is called as the program of a node, and runs as always: with as many shards, in the
+ * style and with the maximum of connections that the seed says.  The world moves while it waits.  Each client sends a stream of bytes in pieces and checks what comes back; if the
  * connection breaks it begins again.  When all have what they want the server gets its SIGTERM. */
 #include <signal.h>
 
@@ -140,10 +140,23 @@ static void give_up(void *arg)
 
 void scenario_echo(pro_sim *world)
 {
-    static int numbers[NODES];
-    char *arguments[] = {"pro-echo", "--listen", "0.0.0.0:9000", "--idle-timeout", "120", NULL};
+    static int   numbers[NODES];
+    static char *styles[] = {"coroutine", "stackless", "callback"};
+    static char *maxima[] = {"0", "1", "20"};
+    static char *numbers_of_shards[] = {"1", "3"};
     memset(&e, 0, sizeof e);
     e.world = world;
+    char *style = styles[pro_sim_choose(world, "style", 3)];
+    char *maximum = maxima[pro_sim_choose(world, "maximum", 3)];
+    char *shards = numbers_of_shards[pro_sim_choose(world, "shards", 2)];
+    char *arguments[] = {"pro-echo", "--listen",          "0.0.0.0:9000", "--idle-timeout",
+                         "120",      "--shards",          shards,         "--style",
+                         style,      "--max-connections", maximum,        NULL};
+    pro_sim_sometimes(world, "echo: in coroutines", style == styles[0]);
+    pro_sim_sometimes(world, "echo: without stacks", style == styles[1]);
+    pro_sim_sometimes(world, "echo: in callbacks", style == styles[2]);
+    pro_sim_sometimes(world, "echo: one at a time, over three shards",
+                      maximum == maxima[1] && shards == numbers_of_shards[1]);
     e.clients = calloc(CLIENTS, sizeof *e.clients);
     pro_sim_node *server = pro_sim_node_new(world, "server", NULL, NULL, NULL);
     pro_address   address = pro_sim_node_address(server, PORT);
@@ -156,7 +169,7 @@ void scenario_echo(pro_sim *world)
     pro_sim_after(world, 3900 * PRO_SEC, give_up, world);
 
     pro_sim_enter(world, server);
-    int status = pro_echo_main(5, arguments);
+    int status = pro_echo_main(sizeof arguments / sizeof arguments[0] - 1, arguments);
     pro_sim_enter(world, NULL);
     e.over = true;
     if (status != 0) pro_sim_fail(world, "echo: the server ended with status %d", status);

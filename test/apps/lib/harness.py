@@ -2,6 +2,7 @@
 
     harness.case            a decorator: this function is a test; its name is the sentence
     harness.case_per_engine the same, called once per engine with its name
+    harness.case_per_shape  the same, called once per engine and shape of pro-echo (style, shards)
     harness.main()          run the cases; print the protocol of scripts/run-tests.py
 
 A script takes the build directory, then --seed=N and --only=NAME.  PROACTOR_ENGINE in the
@@ -9,6 +10,7 @@ environment limits it to one engine.  Nothing here waits without a limit, and no
 hope that something has happened meanwhile: wait_until asks.
 """
 import argparse
+import collections
 import os
 import random
 import re
@@ -16,6 +18,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,17 @@ import time
 import traceback
 
 ENGINES = ("uring", "epoll")
+
+
+class Shape(collections.namedtuple("Shape", "style shards")):
+    """How pro-echo is started: each style with another number of shards."""
+
+    def __str__(self):
+        return f"{self.style}_{self.shards}"
+
+
+SHAPES = (Shape("coroutine", 2), Shape("stackless", 1), Shape("callback", 4))
+STYLES_ON_2 = tuple(Shape(shape.style, 2) for shape in SHAPES)
 LIMIT_S = 30  # for whatever should happen at once; generous, for a loaded machine and sanitizers
 
 build = ""
@@ -69,13 +83,20 @@ def wait_until(condition, what, limit_s=LIMIT_S):
 # ---- cases -------------------------------------------------------------------------------------
 
 def case(function):
-    _cases.append((function, False))
+    _cases.append((function, None))
     return function
 
 
 def case_per_engine(function):
-    _cases.append((function, True))
+    _cases.append((function, ()))
     return function
+
+
+def case_per_shape(*shapes):
+    def decorate(function):
+        _cases.append((function, shapes))
+        return function
+    return decorate
 
 
 def engines():
@@ -133,13 +154,14 @@ def main():
     note(f"seed {seed}")
     global _skipped
     refused = {}
-    for function, per_engine in _cases:
-        if not per_engine:
+    for function, shapes in _cases:
+        if shapes is None:
             if function.__name__.startswith(options.only):
                 _run_case(function.__name__, function)
             continue
-        for engine in engines():
-            name = f"{engine}_{function.__name__}"
+        for engine, args in [(engine, args) for engine in engines()
+                             for args in [(shape,) for shape in shapes] or [()]]:
+            name = "_".join([engine, *map(str, args), function.__name__])
             if not name.startswith(options.only):
                 continue
             if engine not in refused:
@@ -148,7 +170,7 @@ def main():
                 _skipped += 1
                 print(f"skip {name}: {refused[engine]}", flush=True)
             else:
-                _run_case(name, function, engine)
+                _run_case(name, function, engine, *args)
     print(f"{_passed} passed, {_failed} failed, {_skipped} skipped", flush=True)
     sys.exit(1 if _failed else 0)
 
@@ -285,10 +307,12 @@ TOTAL_NAMES = ("connections", "bytes_in", "bytes_out", "discarded", "canceled", 
 
 
 class Echo(Server):
-    """pro-echo."""
+    """pro-echo, with two shards unless the shape says otherwise: not as many as this machine has cores."""
 
-    def __init__(self, engine, *options, listen="127.0.0.1:0", env=None, before=None):
-        super().__init__(path("bin/pro-echo"), "--listen", listen, "--engine", engine, *options,
+    def __init__(self, engine, *options, shape=SHAPES[0], listen="127.0.0.1:0", env=None,
+                 before=None):
+        super().__init__(path("bin/pro-echo"), "--listen", listen, "--engine", engine,
+                         "--style", shape.style, "--shards", str(shape.shards), *options,
                          env=env, before=before)
         self.engine = self.wait_output(r"engine (\w+)").group(1)
 
@@ -325,6 +349,18 @@ def recv_all(sock):
         if not piece:
             return b"".join(pieces)
         pieces.append(piece)
+
+
+def is_established(sock):
+    """Has the other side's system acknowledged some of what was sent?  It knows of the connection then,
+    also before a program accepts it; connect returns earlier."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    return struct.unpack_from("=Q", info, 120)[0] > 1  # tcpi_bytes_acked, 1 for the SYN
+
+
+def wait_established(socks):
+    for sock in socks:
+        wait_until(lambda: is_established(sock), "an acknowledgement")
 
 
 def random_bytes(size):
