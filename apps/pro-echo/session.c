@@ -62,7 +62,8 @@ void session_discarded(struct session *s, int64_t bytes)
 /* Close the socket; on_drained frees the session. */
 void session_end(struct session *s, int error)
 {
-    if (error == PRO_ECANCELED) {
+    if (error == PRO_ECANCELED ||
+        error == PRO_ECLOSED) { /* by the scope, as it closed the socket */
         totals_of(s)->canceled++;
     } else if (error != PRO_OK && error != PRO_EOF) {
         totals_of(s)->errors++;

@@ -162,7 +162,9 @@ def a_second_signal_also_ends_those_who_wait(engine, shape):
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGINT)
     totals = server.wait_totals()
-    check(2 <= totals["canceled"] == totals["connections"] < 2 + shape.shards, totals)
+    # A shard that is not told yet may still take a place that another one gives back.
+    check(2 <= totals["canceled"] == totals["connections"], totals)
+    equal(totals["errors"], 0, "errors")
 
 
 # ---- too few -----------------------------------------------------------------------------------
