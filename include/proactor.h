@@ -11,6 +11,7 @@
 #include <proactor/datagram.h>
 #include <proactor/error.h>
 #include <proactor/loop.h>
+#include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/op.h>
 #include <proactor/poll.h>

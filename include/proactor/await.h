@@ -21,6 +21,7 @@
 #include <proactor/blocking.h>
 #include <proactor/co.h>
 #include <proactor/datagram.h>
+#include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
 #include <proactor/process.h>
@@ -185,6 +186,29 @@ PRO_API int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_n
 PRO_API int64_t pro_await_datagram_close_by_at(const char *site, pro_datagram *d,
                                                uint64_t deadline_ns);
 
+/* pro_resolve: how many addresses. */
+PRO_API int64_t pro_await_resolve(const char *host, const char *service, pro_address *addresses,
+                                  size_t count);
+PRO_API int64_t pro_await_resolve_by(const char *host, const char *service, pro_address *addresses,
+                                     size_t count, uint64_t deadline_ns);
+PRO_API int64_t pro_await_resolve_by_at(const char *site, const char *host, const char *service,
+                                        pro_address *addresses, size_t count, uint64_t deadline_ns);
+
+/* pro_connect_host: 0. */
+PRO_API int64_t pro_await_connect_host(pro_socket *s, const char *host, const char *service);
+PRO_API int64_t pro_await_connect_host_by(pro_socket *s, const char *host, const char *service,
+                                          uint64_t deadline_ns);
+PRO_API int64_t pro_await_connect_host_by_at(const char *site, pro_socket *s, const char *host,
+                                             const char *service, uint64_t deadline_ns);
+
+/* pro_connect_any: 0. */
+PRO_API int64_t pro_await_connect_any(pro_socket *s, const pro_address *addresses, size_t count);
+PRO_API int64_t pro_await_connect_any_by(pro_socket *s, const pro_address *addresses, size_t count,
+                                         uint64_t deadline_ns);
+PRO_API int64_t pro_await_connect_any_by_at(const char *site, pro_socket *s,
+                                            const pro_address *addresses, size_t count,
+                                            uint64_t deadline_ns);
+
 /* pro_spawn: the child's id. */
 PRO_API int64_t pro_await_spawn(pro_process *p, const pro_spawn_options *options);
 PRO_API int64_t pro_await_spawn_by(pro_process *p, const pro_spawn_options *options,
@@ -313,6 +337,12 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_send_batch_by(...) pro_await_send_batch_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_datagram_close(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_datagram_close_by(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_resolve(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_resolve_by(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_connect_host(...) pro_await_connect_host_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_connect_host_by(...) pro_await_connect_host_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_connect_any(...) pro_await_connect_any_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_connect_any_by(...) pro_await_connect_any_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_spawn(...) pro_await_spawn_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_spawn_by(...) pro_await_spawn_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_process_wait(...) pro_await_process_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

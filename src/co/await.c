@@ -611,6 +611,96 @@ int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns)
     return pro_await_datagram_close_by_at("?", d, deadline_ns);
 }
 
+PRI_COLD static int64_t resolve_special(const char *site, const char *host, const char *service,
+                                        pro_address *addresses, size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_resolve", NULL, deadline_ns);
+    if (!co->is_refused) pro_resolve_at(site, &co->op, co->home->loop, host, service, addresses,
+                                        count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_resolve_by_at(const char *site, const char *host, const char *service,
+                                pro_address *addresses, size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return resolve_special(site, host, service, addresses, count, deadline_ns);
+    pro_resolve_at(site, &co->op, co->home->loop, host, service, addresses, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_resolve(const char *host, const char *service, pro_address *addresses,
+                          size_t count)
+{
+    return pro_await_resolve_by_at("?", host, service, addresses, count, PRO_NEVER);
+}
+
+int64_t pro_await_resolve_by(const char *host, const char *service, pro_address *addresses,
+                             size_t count, uint64_t deadline_ns)
+{
+    return pro_await_resolve_by_at("?", host, service, addresses, count, deadline_ns);
+}
+
+PRI_COLD static int64_t connect_host_special(const char *site, pro_socket *s, const char *host,
+                                             const char *service, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_connect_host", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_connect_host_at(site, &co->op, s, host, service, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_connect_host_by_at(const char *site, pro_socket *s, const char *host,
+                                     const char *service, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return connect_host_special(site, s, host, service, deadline_ns);
+    pro_connect_host_at(site, &co->op, s, host, service, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_connect_host(pro_socket *s, const char *host, const char *service)
+{
+    return pro_await_connect_host_by_at("?", s, host, service, PRO_NEVER);
+}
+
+int64_t pro_await_connect_host_by(pro_socket *s, const char *host, const char *service,
+                                  uint64_t deadline_ns)
+{
+    return pro_await_connect_host_by_at("?", s, host, service, deadline_ns);
+}
+
+PRI_COLD static int64_t connect_any_special(const char *site, pro_socket *s,
+                                            const pro_address *addresses, size_t count,
+                                            uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_connect_any", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_connect_any_at(site, &co->op, s, addresses, count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_connect_any_by_at(const char *site, pro_socket *s, const pro_address *addresses,
+                                    size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return connect_any_special(site, s, addresses, count, deadline_ns);
+    pro_connect_any_at(site, &co->op, s, addresses, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_connect_any(pro_socket *s, const pro_address *addresses, size_t count)
+{
+    return pro_await_connect_any_by_at("?", s, addresses, count, PRO_NEVER);
+}
+
+int64_t pro_await_connect_any_by(pro_socket *s, const pro_address *addresses, size_t count,
+                                 uint64_t deadline_ns)
+{
+    return pro_await_connect_any_by_at("?", s, addresses, count, deadline_ns);
+}
+
 PRI_COLD static int64_t spawn_special(const char *site, pro_process *p,
                                       const pro_spawn_options *options, uint64_t deadline_ns)
 {

@@ -146,6 +146,10 @@ typedef struct pri_engine {
     /* Forget a handle, of which no step is outstanding; the caller closes its descriptor next. */
     void (*detach)(pro_loop *loop, pro_handle *handle);
 
+    /* Optional: what it knows of a descriptor goes with it to another handle, which has none; detach
+     * of the first one follows. */
+    void (*move)(pro_handle *from, pro_handle *to);
+
     /* Flush what was started; wait until something is there, wake was called, or until_ns on the
      * loop's clock; hand out records.  Returns how many (0: time-out or wake), or a negated system
      * number with nothing lost.  A wake before turn makes it return without waiting. */

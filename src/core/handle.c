@@ -366,6 +366,18 @@ void pri_handle_cancel(pro_handle *handle, int cause)
     }
 }
 
+void pri_handle_take(pro_handle *to, pro_handle *from)
+{
+    pro_loop *loop = to->pri_loop;
+    if (loop->engine->move) loop->engine->move(from, to);
+    loop->engine->detach(loop, from);
+    to->pri_fd = from->pri_fd;
+    to->pri_family = from->pri_family;
+    to->pri_flags &= (uint8_t)~PRI_HANDLE_BARE;
+    from->pri_fd = -1;
+    from->pri_flags |= PRI_HANDLE_BARE;
+}
+
 void pri_handle_abandon(pro_handle *handle)
 {
     PRI_CHECKED(handle_ended, handle);

@@ -30,6 +30,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(GUARD, "coroutine")                                                                          \
     X(BLOCKING, "run_blocking")                                                                    \
     X(CLOSE, "close")                                                                              \
+    X(RESOLVE, "resolve")                                                                          \
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
     X(POLL_IN, "poll")                                                                             \
@@ -312,6 +313,9 @@ static inline void pri_handle_uncount(pro_handle *handle)
 }
 
 void pri_handle_cancel(pro_handle *handle, int cause);
+
+/* The descriptor of from, on which nothing is in flight, is to's, which has none; from has none then. */
+void pri_handle_take(pro_handle *to, pro_handle *from);
 
 /* Its loop goes without closing it: as if it had never been made. */
 void pri_handle_abandon(pro_handle *handle);

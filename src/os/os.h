@@ -50,6 +50,11 @@ typedef struct pri_net {
     int (*local)(const pro_env *env, intptr_t fd, pro_address *address);
     int (*peer)(const pro_env *env, intptr_t fd, pro_address *address);
 
+    /* The addresses of a name, and the port of a service, for a family or (none) both.  Waits, and is
+     * called on threads of the pool.  How many, or one of our errors. */
+    int64_t (*lookup)(const pro_env *env, const char *host, const char *service, int family,
+                      pro_address *found, size_t max);
+
     /* option: a pro_option, or one of the enum below. */
     int (*set)(const pro_env *env, intptr_t fd, int option, int value);
     int (*get)(const pro_env *env, intptr_t fd, int option, int *value);
@@ -70,6 +75,9 @@ enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
 enum { PRI_OPT_OF_IPV6 = 1000 };
 
 extern const pri_net pri_os_net;
+
+int64_t pri_os_lookup(const pro_env *env, const char *host, const char *service, int family,
+                      pro_address *found, size_t max);
 
 /* What an engine that makes the calls itself needs; one attempt, never waiting (the descriptor is
  * non-blocking); -EAGAIN and the like come back as they are.  EINTR is retried inside, but for the first

@@ -396,7 +396,7 @@ CONFORM(many_children_that_end_at_once_are_all_reaped)
     enum { COUNT = 40 };
     pro_loop *loop = t_loop();
     child    *c[COUNT];
-    char      scripts[COUNT][16];
+    char      scripts[COUNT][24];
     int       count = t_rounds(COUNT);
     for (int i = 0; i < count; i++) {
         snprintf(scripts[i], sizeof scripts[i], "exit %d", i);

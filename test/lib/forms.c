@@ -626,6 +626,96 @@ void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_ha
     t_initiate(&x.call);
 }
 
+struct resolve {
+    t_call call;
+    pro_loop *loop;
+    const char *host;
+    const char *service;
+    pro_address *addresses;
+    size_t count;
+};
+
+static void resolve_call(const t_call *call, pro_handler *done)
+{
+    const struct resolve *x = (const struct resolve *)call;
+    pro_resolve_at(call->site, call->op, x->loop, x->host, x->service, x->addresses, x->count,
+        done);
+}
+
+static int64_t resolve_await(const t_call *call)
+{
+    const struct resolve *x = (const struct resolve *)call;
+    return pro_await_resolve_by_at(call->site, x->host, x->service, x->addresses, x->count,
+        call->op->deadline_ns);
+}
+
+void t_form_resolve(const char *site, pro_op *op, pro_loop *loop, const char *host,
+                    const char *service, pro_address *addresses, size_t count, pro_handler *done)
+{
+    struct resolve x = {
+        {site, op, done, resolve_call, resolve_await, NULL, loop},
+        loop, host, service, addresses, count};
+    t_initiate(&x.call);
+}
+
+struct connect_host {
+    t_call call;
+    pro_socket *s;
+    const char *host;
+    const char *service;
+};
+
+static void connect_host_call(const t_call *call, pro_handler *done)
+{
+    const struct connect_host *x = (const struct connect_host *)call;
+    pro_connect_host_at(call->site, call->op, x->s, x->host, x->service, done);
+}
+
+static int64_t connect_host_await(const t_call *call)
+{
+    const struct connect_host *x = (const struct connect_host *)call;
+    return pro_await_connect_host_by_at(call->site, x->s, x->host, x->service,
+        call->op->deadline_ns);
+}
+
+void t_form_connect_host(const char *site, pro_op *op, pro_socket *s, const char *host,
+                         const char *service, pro_handler *done)
+{
+    struct connect_host x = {
+        {site, op, done, connect_host_call, connect_host_await, &s->handle, NULL},
+        s, host, service};
+    t_initiate(&x.call);
+}
+
+struct connect_any {
+    t_call call;
+    pro_socket *s;
+    const pro_address *addresses;
+    size_t count;
+};
+
+static void connect_any_call(const t_call *call, pro_handler *done)
+{
+    const struct connect_any *x = (const struct connect_any *)call;
+    pro_connect_any_at(call->site, call->op, x->s, x->addresses, x->count, done);
+}
+
+static int64_t connect_any_await(const t_call *call)
+{
+    const struct connect_any *x = (const struct connect_any *)call;
+    return pro_await_connect_any_by_at(call->site, x->s, x->addresses, x->count,
+        call->op->deadline_ns);
+}
+
+void t_form_connect_any(const char *site, pro_op *op, pro_socket *s, const pro_address *addresses,
+                        size_t count, pro_handler *done)
+{
+    struct connect_any x = {
+        {site, op, done, connect_any_call, connect_any_await, &s->handle, NULL},
+        s, addresses, count};
+    t_initiate(&x.call);
+}
+
 struct spawn {
     t_call call;
     pro_process *p;

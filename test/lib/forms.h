@@ -43,6 +43,12 @@ void t_form_recv_batch(const char *site, pro_op *op, pro_datagram *d, pro_messag
 void t_form_send_batch(const char *site, pro_op *op, pro_datagram *d, pro_message *messages,
                        size_t count, pro_handler *done);
 void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_handler *done);
+void t_form_resolve(const char *site, pro_op *op, pro_loop *loop, const char *host,
+                    const char *service, pro_address *addresses, size_t count, pro_handler *done);
+void t_form_connect_host(const char *site, pro_op *op, pro_socket *s, const char *host,
+                         const char *service, pro_handler *done);
+void t_form_connect_any(const char *site, pro_op *op, pro_socket *s, const pro_address *addresses,
+                        size_t count, pro_handler *done);
 void t_form_spawn(const char *site, pro_op *op, pro_process *p, const pro_spawn_options *options,
                   pro_handler *done);
 void t_form_process_wait(const char *site, pro_op *op, pro_process *p, pro_handler *done);
@@ -107,6 +113,12 @@ void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_
 #define pro_send_batch(...) t_form_send_batch(PRO_SITE, __VA_ARGS__)
 #undef pro_datagram_close
 #define pro_datagram_close(...) t_form_datagram_close(PRO_SITE, __VA_ARGS__)
+#undef pro_resolve
+#define pro_resolve(...) t_form_resolve(PRO_SITE, __VA_ARGS__)
+#undef pro_connect_host
+#define pro_connect_host(...) t_form_connect_host(PRO_SITE, __VA_ARGS__)
+#undef pro_connect_any
+#define pro_connect_any(...) t_form_connect_any(PRO_SITE, __VA_ARGS__)
 #undef pro_spawn
 #define pro_spawn(...) t_form_spawn(PRO_SITE, __VA_ARGS__)
 #undef pro_process_wait

@@ -106,6 +106,8 @@ static const struct row sim[] = {
     {"a_scope_waits_for_a_function_that_runs", itself},
     {"beyond_its_queue_the_pool_is_busy_and_the_waiting_form_waits", itself},
     {"as_many_functions_run_at_once_as_there_may_be_threads", itself},
+    {"the_next_endpoint_does_not_wait_for_a_silent_one", raw},
+    {"a_race_canceled_timed_out_or_closed_completes_once", raw},
     {"busy_streams_do_not_starve_a_quiet_one", room},
 };
 

@@ -349,6 +349,12 @@ static void iocp_detach(pro_loop *loop, pro_handle *handle)
     memset(handle->pri_engine, 0, sizeof handle->pri_engine);
 }
 
+/* A socket stays with its port, and cannot be told again. */
+static void iocp_move(pro_handle *from, pro_handle *to)
+{
+    memcpy(to->pri_engine, from->pri_engine, sizeof to->pri_engine);
+}
+
 /* ---- Records ---------------------------------------------------------------------------------- */
 
 /* Make an accepted or connected socket a full one: until then shutdown and its addresses fail. */
@@ -629,6 +635,7 @@ const pri_engine pri_engine_iocp = {
     .start = iocp_start,
     .cancel = iocp_cancel,
     .detach = iocp_detach,
+    .move = iocp_move,
     .turn = iocp_turn,
     .wake = iocp_wake,
 };

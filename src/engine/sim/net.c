@@ -2,6 +2,7 @@
  *
  * Answers are those of Linux.  What the system would count as descriptors is counted per node. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/sim/net.h"
@@ -208,6 +209,29 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
     return 0;
 }
 
+/* Names are those of nodes; several of one name are several addresses, in the order of their making.
+ * localhost is the node itself. */
+static int64_t net_lookup(const pro_env *env, const char *host, const char *service, int family,
+                          pro_address *found, size_t max)
+{
+    const pro_sim_node *node = loop_of(env)->world->nodes;
+    size_t              count = 0;
+    pro_address         port;
+    char                text[32];
+    snprintf(text, sizeof text, "0.0.0.0:%.15s", service);
+    if (pro_address_parse(&port, text)) return PRO_EINVAL;
+    for (int f = PRO_IPV6; f >= PRO_IPV4 && strcmp(host, "localhost") == 0 && count < max; f--)
+        if (family == PRO_FAMILY_NONE || family == f)
+            found[count++] = pro_address_loopback((pro_family)f, port.port);
+    for (; node && count < max; node = node->next) {
+        if (strcmp(node->name, host) != 0) continue;
+        if (family != PRO_FAMILY_NONE && family != node->family) continue;
+        found[count] = (pro_address){.family = node->family, .port = port.port};
+        memcpy(found[count++].bytes, node->bytes, sizeof node->bytes);
+    }
+    return count ? (int64_t)count : PRO_ENOENT;
+}
+
 const pri_net pri_sim_net = {
     .open = net_open,
     .adopt = net_adopt,
@@ -217,6 +241,7 @@ const pri_net pri_sim_net = {
     .close = net_close,
     .local = net_local,
     .peer = net_peer,
+    .lookup = net_lookup,
     .set = net_set,
     .get = net_get,
 };

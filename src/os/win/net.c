@@ -227,6 +227,7 @@ const pri_net pri_os_net = {
     .close = net_close,
     .local = net_local,
     .peer = net_peer,
+    .lookup = pri_os_lookup,
     .set = net_set,
     .get = net_get,
 };
