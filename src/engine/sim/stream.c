@@ -228,10 +228,12 @@ void pri_sim_arrive(pro_sim *w, sim_socket *s)
         w->stats.bytes += segment.len;
         if (segment.flags & SEG_FIN) s->flags |= SOCK_EOF;
         if (segment.flags & SEG_RST) {
-            /* What was not read may be lost: systems differ. */
-            if (p->readable && pri_sim_choice(w, &s->stream, 2)) drop_unread(p);
+            /* Systems differ: what was not read may be lost; and after an orderly end a reset is told
+             * to nobody (sends learn of a broken pipe), or is one all the same. */
+            bool is_quiet = s->flags & SOCK_EOF && pri_sim_choice(w, &s->stream, 4) > 0;
+            if (!is_quiet && p->readable && pri_sim_choice(w, &s->stream, 2)) drop_unread(p);
             s->peer = PRI_SIM_NONE;
-            pri_sim_break(w, s, PRO_ECONNRESET);
+            pri_sim_break(w, s, is_quiet ? PRO_OK : PRO_ECONNRESET);
             return;
         }
         if (segment.len && !w->healed && pri_sim_strikes(w, &s->stream, PRO_SIM_RESET)) {
