@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "WINEPREFIX": PREFIX,
     "WINEARCH": "win64",
     "WINEDEBUG": "-all",
+    "PROACTOR_TEST_RESET_IS_END": "1",  # NO_RESET, for the random programs of test/random
     "WINEDLLOVERRIDES": "mscoree,mshtml=,winemenubuilder.exe=d;winedbg.exe=d",
 }
 

@@ -4,6 +4,8 @@
  * the same seed.
  *
  *     --count=N    how many actions in all; 400 make a program */
+#include <stdlib.h>
+
 #include "lib/test.h"
 #include "random/drive.h"
 
@@ -26,7 +28,12 @@ CONFORM(a_random_program_sees_what_the_contract_allows)
     for (int i = 0; i < programs || i == 0; i++) {
         pro_loop     *loops[PROGRAM_HOSTS];
         program_world world = {
-            .seed = t_random(), .actions = ACTIONS, .unit_ns = 100 * PRO_USEC, .fail = fail};
+            .seed = t_random(),
+            .actions = ACTIONS,
+            .unit_ns = 100 * PRO_USEC,
+            .reset_is_end = getenv("PROACTOR_TEST_RESET_IS_END") != NULL, /* scripts/wine.py */
+            .fail = fail,
+        };
         for (int n = 0; n < PROGRAM_HOSTS; n++) loops[n] = t_loop_clocked();
         program_drive(loops, &world, advance, NULL);
         for (int n = 0; n < PROGRAM_HOSTS; n++) t_loop_free(loops[n]);

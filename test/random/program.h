@@ -53,6 +53,7 @@ typedef struct program_world {
     bool
         own_addresses; /* the hosts share the loopback: each client has an address of its own there */
     bool  may_reset, may_refuse, may_time_out, may_exhaust; /* the weather */
+    bool  reset_is_end; /* this system tells a reset as the end of a stream */
     void *arg;
     void (*fail)(void *arg, const char *what);
     void (*sometimes)(void *arg, const char *name, bool condition); /* may be NULL */
