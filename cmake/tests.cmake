@@ -61,6 +61,11 @@ if(sources)
         pro_step(mask-epoll_pwait2 CONFIGS release
             COMMAND $<TARGET_FILE:conform> --engine=epoll --mask=epoll_pwait2)
     endif()
+    # Coroutines switch by code of their own there, and threads are others.
+    pro_step(conform-await CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
+        $<TARGET_FILE:conform> --engine=iocp --form=await)
+    pro_step(conform-shards CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
+        $<TARGET_FILE:conform> --engine=iocp --shards=4)
     # Every result by either of the two ways in which it can come.
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows

@@ -46,7 +46,11 @@ int pri_os_stack_guard(const pro_env *env, void *low, size_t size)
     DWORD before;
     int   fault = pri_os_fault(env, "guard");
     if (fault) return fault;
-    return VirtualProtect(low, size, PAGE_NOACCESS, &before) ? 0 : -(int)GetLastError();
+    if (VirtualProtect(low, size, PAGE_NOACCESS, &before)) return 0;
+    /* These pages are ours, so nobody denies access to them: that is how Wine says that its host takes no
+     * more mappings. */
+    DWORD error = GetLastError();
+    return error == ERROR_ACCESS_DENIED ? -ERROR_NOT_ENOUGH_MEMORY : -(int)error;
 }
 
 /* Out and in again: the pages are new ones.  Where they do not come in again for want of memory, the
