@@ -28,8 +28,8 @@ typedef struct pro_pollable {
 
 /* Make p a pollable of the loop, in scope (NULL: the loop's root).  The descriptor stays the caller's.
  * Returns PRO_OK and p is the library's until closed; or an error (PRO_EBADF, PRO_EMFILE, PRO_ECANCELED for
- * a closing scope, PRO_ENOTSUP where the engine has no readiness: the simulator, Windows), and then p is
- * still the caller's.  Thread: the loop's. */
+ * a closing scope, PRO_ENOTSUP where the engine has no readiness: the simulator), and then p is still the
+ * caller's.  On Windows it is for sockets only, anything else is PRO_EBADF.  Thread: the loop's. */
 PRO_API int pro_pollable_open(pro_pollable *p, pro_loop *loop, pro_scope *scope,
                               intptr_t descriptor);
 

@@ -372,6 +372,6 @@ CONFORM(random_polls_complete_exactly_once)
     t_run(r->loop);
     CHECK_EQ(r->in_flight, 0);
     CHECK_EQ(r->completed, r->started);
-    t_note("polls %d, closes %d", r->started, r->ended);
+    t_note("  polls %d, closes %d\n", r->started, r->ended);
     for (int i = 0; i < ENDS; i++) close_pair(r->pairs[i]);
 }

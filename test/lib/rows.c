@@ -8,6 +8,7 @@
 
 static const char raw[] = "a raw peer is outside of a simulated world";
 static const char itself[] = "a world has one thread, which cannot wait for itself";
+static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
 struct row {
@@ -109,16 +110,6 @@ static const struct row sim[] = {
     {"the_next_endpoint_does_not_wait_for_a_silent_one", raw},
     {"a_race_canceled_timed_out_or_closed_completes_once", raw},
     {"busy_streams_do_not_starve_a_quiet_one", room},
-};
-
-/* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
- * not on Windows as yet. */
-static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
-
-static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
-static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
-
-static const struct row system_rows[] = {
     {"a_poll_completes_when_there_is_something_to_read", readiness},
     {"a_poll_is_level_triggered", readiness},
     {"polls_of_two_directions_are_independent", readiness},
@@ -131,6 +122,17 @@ static const struct row system_rows[] = {
     {"a_file_is_always_ready", readiness},
     {"a_poll_for_something_else_is_an_error", readiness},
     {"random_polls_complete_exactly_once", readiness},
+};
+
+/* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
+ * not on Windows as yet. */
+static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
+static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
+
+static const struct row system_rows[] = {
+    {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
+    {"a_poll_says_that_the_other_side_is_gone",
+     "a pair is TCP here, where the end of one direction is not the end of the other"},
     {"a_child_ends_with_its_exit_code_or_its_signal", processes},
     {"a_child_gets_its_arguments_environment_and_directory", processes},
     {"a_spawn_that_fails_says_why_and_leaves_nothing", processes},

@@ -13,13 +13,8 @@
  *     remembers that it was asked, by direction;
  *   - a multishot accept is one call after the other: it is armed again as its record is made.  If
  *     that is not to be, or fails, a last result goes to the ready list;
- *   - wake: a packet without an OVERLAPPED, at most one at a time.
- *
- * Time.  A wait has a time-out in milliseconds, which ends with a tick of the system.  With
- * precise_timers it has none: a waitable timer of high resolution is set, and when it fires a thread of
- * the system's pool posts a packet without an OVERLAPPED.  The timer stays set over turns that end for
- * another reason.  A packet may be late and speak of a time set before: then the turn ends early, with
- * nothing, as after a wake.
+ *   - wake: a packet without an OVERLAPPED, at most one at a time; and the timer's (timer.c);
+ *   - a step of readiness: its packet is that of another handle (poll.c).
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
  * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
@@ -34,88 +29,27 @@
  * Invariants:
  *   a step is started  <==>  a packet for it will come, or it is on the ready list once
  *   handle->accepting != NONE  <==>  an AcceptEx of this listener has its packet or result to come
- *   iocp->waking  <==>  a wake packet is in the port
- *   iocp->timer_ns != 0  ==>  the timer is set to that time of the system's clock, or its packet is
- *                             in the port or about to be */
+ *   iocp->waking  <==>  a wake packet is in the port */
 #include "engine/iocp/iocp.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
-#include "os/win/win.h"
-
-#include <mswsock.h>
+#include "engine/iocp/state.h"
 
 enum {
     VECTORS_MAX = 64,
-    LEN_MAX = 1 << 30,                                     /* of one call: its count has 32 bits */
-    ACCEPT_ADDRESS = sizeof(struct sockaddr_storage) + 16, /* as AcceptEx wants it */
+    LEN_MAX = 1 << 30, /* of one call: its count has 32 bits */
     MOMENT_MS = 1,
     CANCEL_TRIES = 4,
 };
 #define NONE INVALID_SOCKET
 
-/* Keys of the packets that are ours. */
-enum { KEY_WAKE, KEY_TIMER };
-
-#ifndef CREATE_WAITABLE_TIMER_HIGH_RESOLUTION
-#define CREATE_WAITABLE_TIMER_HIGH_RESOLUTION 2
-#endif
-
-/* pri_step.engine: first the system's, then, on the ready list, ours. */
-typedef union step_words {
-    OVERLAPPED overlapped;
-    struct {
-        pri_step *next;
-        int64_t   bytes;
-        int32_t   error; /* the system's number, or 0 */
-    } ready;
-} step_words;
-
-_Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has room");
-
-/* pro_handle.pri_engine. */
-typedef struct handle_words {
-    bool   attached;
-    bool   skips;       /* no packet for a call that succeeds at once */
-    bool   canceled[2]; /* by direction: of the step that is started, or was last */
-    SOCKET accepting;
-} handle_words;
-
-_Static_assert(sizeof(handle_words) <= sizeof(((pro_handle *)0)->pri_engine), "it has room");
-
-typedef struct iocp {
-    HANDLE           port;
-    pro_loop        *loop;
-    const pro_env   *env;
-    LPFN_ACCEPTEX    accept_ex;
-    LPFN_CONNECTEX   connect_ex;
-    bool             skips;
-    bool             hurries;       /* pending calls get a moment */
-    bool             woken;         /* a wake packet was taken outside of turn */
-    bool             packets_first; /* in this turn, the ready list in the next: neither starves */
-    pri_step        *ready;
-    pri_step       **ready_end;
-    HANDLE           timer;      /* NULL: waits have a time-out */
-    HANDLE           timer_wait; /* of the thread pool, for the timer */
-    uint64_t         timer_ns;   /* what it is set to; 0: it is not */
-    atomic_bool      waking;
-    char             addresses[2 * ACCEPT_ADDRESS];
-    OVERLAPPED_ENTRY entries[]; /* batch_max */
-} iocp;
-
 static iocp *iocp_of(const pro_loop *loop) { return pri_loop_engine_state(loop); }
-
-static step_words *words_of(pri_step *step) { return (step_words *)(void *)step->engine; }
-
-static handle_words *words_of_handle(pro_handle *handle)
-{
-    return (handle_words *)(void *)handle->pri_engine;
-}
 
 static bool *canceled_of(const pri_step *step)
 {
-    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT;
+    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ||
+                  step->kind == PRI_STEP_POLL_OUT;
     return &words_of_handle(step->handle)->canceled[writes];
 }
 
@@ -156,6 +90,7 @@ static int take_packets(iocp *io, OVERLAPPED_ENTRY *entries, int max, DWORD time
 /* Whose packet this is; NULL: the wake's or the timer's. */
 static pri_step *step_of(iocp *io, const OVERLAPPED_ENTRY *entry)
 {
+    if (entry->lpCompletionKey == KEY_POLL) return pri_iocp_poll_step(entry->lpOverlapped);
     if (entry->lpOverlapped) return pro_container_of(entry->lpOverlapped, pri_step, engine);
     if (entry->lpCompletionKey == KEY_TIMER)
         io->timer_ns = 0;
@@ -166,15 +101,22 @@ static pri_step *step_of(iocp *io, const OVERLAPPED_ENTRY *entry)
 }
 
 /* It fails for want of memory in the system only, and none of these packets must be lost. */
-static void post(const iocp *io, ULONG_PTR key)
+void pri_iocp_post(const iocp *io, ULONG_PTR key)
 {
     while (!PostQueuedCompletionStatus(io->port, 0, key, NULL)) Sleep(1);
 }
 
-/* The number behind a packet that does not stand for success, in Winsock's terms. */
-static int error_of(pri_step *step, const OVERLAPPED_ENTRY *entry)
+static bool is_poll(const pri_step *step)
+{
+    return step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
+}
+
+/* What a packet says: 0 with a value, or the number behind it, in Winsock's terms. */
+static int result_of(pri_step *step, const OVERLAPPED_ENTRY *entry, int64_t *value)
 {
     DWORD bytes, flags;
+    if (is_poll(step)) return pri_iocp_poll_result(step, value);
+    *value = entry->dwNumberOfBytesTransferred;
     if (entry->lpOverlapped->Internal == 0) return 0;
     if (WSAGetOverlappedResult((SOCKET)step->handle->pri_fd, entry->lpOverlapped, &bytes, FALSE,
                                &flags))
@@ -284,11 +226,16 @@ static int call_connect(iocp *io, pri_step *step, DWORD *bytes)
     return done ? 0 : WSAGetLastError();
 }
 
+static int call_poll(iocp *io, pri_step *step, DWORD *bytes)
+{
+    (void)bytes;
+    return pri_iocp_poll_call(io, step);
+}
+
 static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes) = {
-    [PRI_STEP_RECV] = call_recv,
-    [PRI_STEP_SEND] = call_send,
-    [PRI_STEP_ACCEPT] = call_accept,
-    [PRI_STEP_CONNECT] = call_connect,
+    [PRI_STEP_RECV] = call_recv,     [PRI_STEP_SEND] = call_send,
+    [PRI_STEP_ACCEPT] = call_accept, [PRI_STEP_CONNECT] = call_connect,
+    [PRI_STEP_POLL_IN] = call_poll,  [PRI_STEP_POLL_OUT] = call_poll,
 };
 
 /* Without the feature "pending": wait a moment for the step's packet.  Whatever comes meanwhile goes
@@ -297,8 +244,11 @@ static void hurry(iocp *io, const pri_step *step)
 {
     OVERLAPPED_ENTRY entry;
     while (take_packets(io, &entry, 1, MOMENT_MS) == 1) {
+        int64_t   value;
         pri_step *done = step_of(io, &entry);
-        if (done) put_ready(io, done, error_of(done, &entry), entry.dwNumberOfBytesTransferred);
+        if (!done) continue;
+        int error = result_of(done, &entry, &value);
+        put_ready(io, done, error, value);
         if (done == step) return;
     }
 }
@@ -307,7 +257,7 @@ static void call(iocp *io, pri_step *step)
 {
     DWORD bytes = 0;
     memset(step->engine, 0, sizeof step->engine);
-    int error = attach(io, step->handle);
+    int error = is_poll(step) ? 0 : attach(io, step->handle);
     if (!error) {
         pri_loop_count_system_call(io->loop);
         error = calls[step->kind](io, step, &bytes);
@@ -332,20 +282,21 @@ static void iocp_start(pro_loop *loop, pri_step *step)
 static void iocp_cancel(pro_loop *loop, pri_step *step)
 {
     const iocp *io = iocp_of(loop);
-    OVERLAPPED *overlapped =
-        &words_of(step)->overlapped; /* no more one on the ready list: completed */
+    HANDLE      file = is_poll(step) ? io->afd : (HANDLE)step->handle->pri_fd;
+    OVERLAPPED *overlapped = /* of a step on the ready list no more one, but completed */
+        is_poll(step) ? pri_iocp_poll_overlapped(step) : &words_of(step)->overlapped;
     *canceled_of(step) = true;
     for (int i = 0; i < CANCEL_TRIES; i++) {
         pri_loop_count_system_call(loop);
-        bool failed = pri_os_fault(io->env, "CancelIoEx") ||
-                      !CancelIoEx((HANDLE)step->handle->pri_fd, overlapped);
+        bool failed = pri_os_fault(io->env, "CancelIoEx") || !CancelIoEx(file, overlapped);
         if (!failed || HasOverlappedIoCompleted(overlapped)) return;
     }
 }
 
 static void iocp_detach(pro_loop *loop, pro_handle *handle)
 {
-    (void)loop; /* a socket leaves its port as it is closed */
+    /* A socket leaves its port as it is closed. */
+    pri_iocp_poll_detach(iocp_of(loop), handle);
     memset(handle->pri_engine, 0, sizeof handle->pri_engine);
 }
 
@@ -414,39 +365,6 @@ static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
 
 /* ---- Turning ---------------------------------------------------------------------------------- */
 
-/* On a thread of the system's pool. */
-static VOID CALLBACK on_timer(PVOID arg, BOOLEAN timed_out)
-{
-    (void)timed_out;
-    post(arg, KEY_TIMER);
-}
-
-/* The timer is to fire at until, a time of the system's clock, left from now. */
-static bool set_timer(iocp *io, uint64_t until_ns, uint64_t left_ns)
-{
-    if (io->timer_ns == until_ns) return true;
-    uint64_t      units = left_ns / 100 + 1; /* of 100 ns; never early */
-    LARGE_INTEGER due = {.QuadPart = -(LONGLONG)units};
-    io->timer_ns = 0;
-    pri_loop_count_system_call(io->loop);
-    if (pri_os_fault(io->env, "SetWaitableTimer") ||
-        !SetWaitableTimer(io->timer, &due, 0, NULL, NULL, FALSE))
-        return false;
-    io->timer_ns = until_ns;
-    return true;
-}
-
-static DWORD timeout_of(iocp *io, uint64_t until_ns)
-{
-    if (until_ns == PRI_TURN_POLL) return 0;
-    if (until_ns == PRI_TURN_FOREVER) return INFINITE;
-    uint64_t until = pri_loop_system_time(io->loop, until_ns), now = pri_os_clock_ns(NULL);
-    if (until <= now) return 0;
-    if (io->timer && set_timer(io, until, until - now)) return INFINITE;
-    uint64_t ms = (until - now - 1) / PRO_MSEC + 1;
-    return ms < INFINITE - 1 ? (DWORD)ms : INFINITE - 1;
-}
-
 static int turn_ready(iocp *io, pri_record *records, int max)
 {
     int made = 0;
@@ -465,8 +383,9 @@ static int turn_packets(iocp *io, DWORD timeout_ms, pri_record *records, int max
         const OVERLAPPED_ENTRY *entry = &io->entries[i];
         pri_step               *step = step_of(io, entry);
         if (!step) continue;
-        int error = error_of(step, entry);
-        record_of(io, step, error, entry->dwNumberOfBytesTransferred, &records[made++]);
+        int64_t value;
+        int     error = result_of(step, entry, &value);
+        record_of(io, step, error, value, &records[made++]);
     }
     return count < 0 ? count : made;
 }
@@ -482,7 +401,7 @@ static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int
     io->packets_first = !io->packets_first;
     if (!io->packets_first) made = turn_ready(io, records, max);
     if (made < max) {
-        int count = turn_packets(io, timeout_of(io, until_ns), records + made, max - made);
+        int count = turn_packets(io, pri_iocp_timeout(io, until_ns), records + made, max - made);
         if (count < 0 && made == 0) return count; /* else it comes again */
         if (count > 0) made += count;
     }
@@ -494,33 +413,10 @@ static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int
 static void iocp_wake(pro_loop *loop)
 {
     iocp *io = iocp_of(loop);
-    if (!atomic_exchange(&io->waking, true)) post(io, KEY_WAKE);
+    if (!atomic_exchange(&io->waking, true)) pri_iocp_post(io, KEY_WAKE);
 }
 
 /* ---- Making and ending ------------------------------------------------------------------------ */
-
-/* Put to rest when it fires; NULL: this system has none. */
-static HANDLE make_timer(void)
-{
-    return CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
-                                  TIMER_MODIFY_STATE | SYNCHRONIZE);
-}
-
-static bool wants_timer(const pri_engine_options *options)
-{
-    return options->precise && !pri_masked(options->mask, "precise_timers");
-}
-
-static bool can_be_precise(const pri_engine_options *options, pri_why *why)
-{
-    if (!wants_timer(options)) return false;
-    HANDLE timer = make_timer();
-    if (timer)
-        CloseHandle(timer);
-    else
-        pri_why_add(why, "iocp: precise_timers: this system has none (%lu)", GetLastError());
-    return timer != NULL;
-}
 
 static int extension(SOCKET s, GUID id, void *function, DWORD size)
 {
@@ -563,32 +459,25 @@ static int iocp_probe(const pri_engine_options *options, pri_why *why)
     int error = look(&seen, options, why);
     if (error) return error;
     pri_why_line(why, "iocp: native%s%s", seen.skips ? ", with skip_on_success" : "",
-                 can_be_precise(options, why) ? ", with precise_timers" : "");
+                 pri_iocp_can_be_precise(options, why) ? ", with precise_timers" : "");
     pri_why_add(why, "%s", why->line);
     return 0;
 }
 
-/* The port, and the timer if it is wanted.  What was made is undone by end.  0, or a negated number. */
+/* What was made is undone by end.  0, or a negated number. */
 static int make(iocp *io, const pri_engine_options *options)
 {
     int fault = pri_os_fault(io->env, "CreateIoCompletionPort");
     if (fault) return fault;
     io->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
     if (!io->port) return -(int)GetLastError();
-    io->timer = wants_timer(options) ? make_timer() : NULL;
-    if (!io->timer) return 0; /* the probe has said it */
-    fault = pri_os_fault(io->env, "RegisterWaitForSingleObject");
-    if (fault) return fault;
-    if (!RegisterWaitForSingleObject(&io->timer_wait, io->timer, on_timer, io, INFINITE,
-                                     WT_EXECUTEINWAITTHREAD))
-        return -(int)GetLastError();
-    return 0;
+    return pri_iocp_timer_make(io, options);
 }
 
 static void end(iocp *io)
 {
-    if (io->timer_wait) UnregisterWaitEx(io->timer_wait, INVALID_HANDLE_VALUE); /* it waits */
-    if (io->timer) CloseHandle(io->timer);
+    pri_iocp_timer_end(io);
+    if (io->afd) CloseHandle(io->afd);
     if (io->port) CloseHandle(io->port);
     pri_env_realloc(io->env, io, 0);
 }
@@ -624,6 +513,7 @@ static int iocp_bind(pro_loop *loop)
 
 const pri_engine pri_engine_iocp = {
     .id = PRO_ENGINE_IOCP,
+    .caps = PRI_CAPS_POLL,
     .name = "iocp",
     .net = &pri_os_net,
     .nonblocking = 0,

@@ -167,6 +167,20 @@ static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
     return answer(ioctlsocket((SOCKET)fd, FIONBIO, &on));
 }
 
+/* Another SOCKET of the same thing; what is no socket is refused. */
+static intptr_t net_duplicate(const pro_env *env, intptr_t fd)
+{
+    WSAPROTOCOL_INFOW info;
+    int               error = pri_os_fault(env, "WSADuplicateSocket");
+    if (!error) error = pri_win_sockets();
+    if (error) return error;
+    if (WSADuplicateSocketW((SOCKET)fd, GetCurrentProcessId(), &info) != 0)
+        return -WSAGetLastError();
+    SOCKET s = WSASocketW(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &info, 0,
+                          WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    return s == INVALID_SOCKET ? -WSAGetLastError() : (intptr_t)s;
+}
+
 static int net_bind(const pro_env *env, intptr_t fd, const pro_address *address)
 {
     int fault = pri_os_fault(env, "bind");
@@ -221,6 +235,7 @@ static int net_peer(const pro_env *env, intptr_t fd, pro_address *address)
 const pri_net pri_os_net = {
     .open = net_open,
     .adopt = net_adopt,
+    .duplicate = net_duplicate,
     .bind = net_bind,
     .listen = net_listen,
     .shutdown = net_shutdown,

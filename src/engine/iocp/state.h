@@ -1,0 +1,98 @@
+/* What the files of this engine share: its state, what it keeps in steps and handles, and the calls
+ * from iocp.c into the others. */
+#ifndef PRI_IOCP_STATE_H
+#define PRI_IOCP_STATE_H
+
+#include <stdatomic.h>
+
+#include "core/engine.h"
+#include "os/win/win.h"
+
+#include <mswsock.h>
+
+/* Keys of the packets that are not of a socket's: those have 0, and an OVERLAPPED. */
+enum { KEY_WAKE, KEY_TIMER, KEY_POLL };
+
+enum { ACCEPT_ADDRESS = sizeof(struct sockaddr_storage) + 16 }; /* as AcceptEx wants it */
+
+/* pri_step.engine: first the system's, then, on the ready list, ours. */
+typedef union step_words {
+    OVERLAPPED overlapped;
+    struct {
+        pri_step *next;
+        int64_t   bytes;
+        int32_t   error; /* the system's number, or 0 */
+    } ready;
+} step_words;
+
+_Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has room");
+
+/* pro_handle.pri_engine. */
+typedef struct handle_words {
+    bool                   attached;
+    bool                   skips;       /* no packet for a call that succeeds at once */
+    bool                   canceled[2]; /* by direction: of the step that is started, or was last */
+    SOCKET                 accepting;
+    struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
+} handle_words;
+
+_Static_assert(sizeof(handle_words) <= sizeof(((pro_handle *)0)->pri_engine), "it has room");
+
+typedef struct iocp {
+    HANDLE           port;
+    pro_loop        *loop;
+    const pro_env   *env;
+    LPFN_ACCEPTEX    accept_ex;
+    LPFN_CONNECTEX   connect_ex;
+    bool             skips;
+    bool             hurries;       /* pending calls get a moment */
+    bool             woken;         /* a wake packet was taken outside of turn */
+    bool             packets_first; /* in this turn, the ready list in the next: neither starves */
+    pri_step        *ready;
+    pri_step       **ready_end;
+    HANDLE           timer;      /* NULL: waits have a time-out */
+    HANDLE           timer_wait; /* of the thread pool, for the timer */
+    uint64_t         timer_ns;   /* what it is set to; 0: it is not */
+    HANDLE           afd;        /* NULL: no poll yet */
+    atomic_bool      waking;
+    char             addresses[2 * ACCEPT_ADDRESS];
+    OVERLAPPED_ENTRY entries[]; /* batch_max */
+} iocp;
+
+static inline step_words *words_of(pri_step *step) { return (step_words *)(void *)step->engine; }
+
+static inline handle_words *words_of_handle(pro_handle *handle)
+{
+    return (handle_words *)(void *)handle->pri_engine;
+}
+
+/* A packet that is ours.  Any thread. */
+void pri_iocp_post(const iocp *io, ULONG_PTR key);
+
+/* timer.c ------------------------------------------------------------------------------------- */
+
+/* The options ask for precise timers and this system has them; why says it where it has not. */
+bool pri_iocp_can_be_precise(const pri_engine_options *options, pri_why *why);
+
+/* Make the timer, if it is wanted and there.  0, or a negated number: what was made is undone by end. */
+int  pri_iocp_timer_make(iocp *io, const pri_engine_options *options);
+void pri_iocp_timer_end(iocp *io);
+
+/* How long a turn may wait for packets; the timer is set if that is to end the wait. */
+DWORD pri_iocp_timeout(iocp *io, uint64_t until_ns);
+
+/* poll.c -------------------------------------------------------------------------------------- */
+
+/* Make the call, as those of iocp.c: WSA_IO_PENDING, and a packet with KEY_POLL comes, or another number. */
+int pri_iocp_poll_call(iocp *io, pri_step *step);
+
+/* The step of such a packet, and what it says: 0 with the PRO_POLL_ bits in *told, or a number. */
+pri_step *pri_iocp_poll_step(OVERLAPPED *overlapped);
+int       pri_iocp_poll_result(const pri_step *step, int64_t *told);
+
+/* What CancelIoEx wants for a step of readiness. */
+OVERLAPPED *pri_iocp_poll_overlapped(const pri_step *step);
+
+void pri_iocp_poll_detach(iocp *io, pro_handle *handle);
+
+#endif
