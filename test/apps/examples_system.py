@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""The examples of names, processes, watching and readiness do what their first lines say."""
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from lib import harness, names
+from lib.harness import Program, Skip, case, case_per_engine, check, equal
+
+
+def example(name):
+    path = harness.path("bin/examples/" + name)
+    if not os.path.exists(path):
+        raise Skip(f"{name} is not built: its library is not here")
+    return path
+
+
+def begin(name, engine, *args):
+    return Program(example(name), *args, env={"PROACTOR_ENGINE": engine})
+
+
+def run(name, engine, *args):
+    example(name)
+    return harness.run("bin/examples/" + name, *args, env={"PROACTOR_ENGINE": engine})
+
+
+# ---- port_check, and names ---------------------------------------------------------------------
+
+@case_per_engine
+def port_check_says_open_and_refused(engine):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        done = run("port_check", engine, "127.0.0.1", port, "127.0.0.1", "1")
+    equal((done.returncode, sorted(done.stdout.splitlines())),
+          (1, ["127.0.0.1 1: connection refused", f"127.0.0.1 {port}: open at 127.0.0.1:{port}"]),
+          "port_check")
+
+
+def in_a_world_of_names(engine, program, *args):
+    if not names.is_possible():
+        raise Skip("no namespaces: that needs root")
+    command = names.command_for(example(program), *args)
+    done = subprocess.run(command, capture_output=True, timeout=harness.LIMIT_S, check=False,
+                          env=harness.environment({"PROACTOR_ENGINE": engine}))
+    return done.returncode, done.stdout.decode().splitlines()
+
+
+@case_per_engine
+def port_check_by_name_tries_what_there_is(engine):
+    v4, v6 = f"open at 127.0.0.2:{names.PORT}", f"open at [::1]:{names.PORT}"
+    want = {"dual.test": v6, "v4.test": v4, "v6.test": v6,
+            "slow4.test": v6,  # nobody waits for the other family
+            "slow6.test": v4,  # but for a moment
+            "bad6.test": v4, "dead6.test": v4, "none.test": "no such file or address",
+            "bad.test": "temporarily unavailable",
+            "silent.test": "timed out"}  # by our deadline, which the system's patience does not hold up
+    args = [word for name in want for word in (name, str(names.PORT))]
+    status, lines = in_a_world_of_names(engine, "port_check", *args)
+    equal(sorted(lines), sorted(f"{name} {names.PORT}: {how}" for name, how in want.items()), "what is open")
+    equal(status, 1, "its exit status")
+
+
+@case_per_engine
+def ares_runs_on_the_loop(engine):
+    status, lines = in_a_world_of_names(engine, "ares", "127.0.0.1:53", "dual.test", "v4.test", "lost.test",
+                                        "none.test")
+    both = ["127.0.0.2", "::1"]
+    want = [f"dual.test: {ip}" for ip in both] + [f"lost.test: {ip}" for ip in both]
+    want += ["none.test: Domain name not found", "v4.test: 127.0.0.2"]
+    equal((status, sorted(lines)), (1, sorted(want)), "what it found")
+
+
+@case_per_engine
+def ares_gives_up_where_nobody_answers(engine):
+    status, lines = in_a_world_of_names(engine, "ares", "127.0.0.1:53", "silent.test")
+    equal((status, lines), (1, ["silent.test: Timeout while contacting DNS servers"]), "what it found")
+
+
+# ---- supervise ---------------------------------------------------------------------------------
+
+@case_per_engine
+def supervise_starts_a_program_again_until_it_succeeds(engine):
+    with tempfile.TemporaryDirectory() as directory:
+        mark = os.path.join(directory, "mark")
+        script = f"[ -e {mark}2 ] && exit 0; [ -e {mark} ] && : > {mark}2; : > {mark}; kill -9 $$"
+        done = run("supervise", engine, "sh", "-c", script)
+    lines = [line.split(",")[0] for line in done.stdout.splitlines()]
+    equal((done.returncode, lines),
+          (0, ["supervise: started", "supervise: ended by signal 9"] * 2 +
+           ["supervise: started", "supervise: ended with 0", "supervise: 3 starts"]), "its story")
+
+
+@case_per_engine
+def supervise_ends_with_its_child_and_kills_one_that_does_not(engine):
+    for script in ("exec sleep 60", "trap '' TERM; echo deaf; while :; do sleep 0.05; done"):
+        program = begin("supervise", engine, "sh", "-c", script)
+        child = int(program.wait_output(r"process (\d+)").group(1))
+        if "deaf" in script:
+            program.wait_output("deaf")
+        program.signal(signal.SIGTERM)
+        _, lines = program.wait()
+        equal(lines[-1], "supervise: 1 starts", "its last line")
+        check(not os.path.exists(f"/proc/{child}"), "the child is still there")
+
+
+@case_per_engine
+def supervise_says_what_cannot_be_started(engine):
+    done = run("supervise", engine, "no-such-program")
+    equal((done.returncode, done.stderr), (127, "supervise: no-such-program: no such file or address\n"),
+          "supervise")
+
+
+# ---- follow ------------------------------------------------------------------------------------
+
+@case_per_engine
+def follow_prints_what_is_added_whatever_becomes_of_the_file(engine):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+
+        def add(text, to=path):
+            with open(to, "a", encoding="ascii") as file:
+                file.write(text + "\n")
+
+        add("before")
+        program = begin("follow", engine, path)
+        program.wait_output("^before$")
+        for i in range(100):
+            add(f"line {i}")
+        program.wait_output("^line 99$")
+        os.rename(path, path + ".1")
+        add("new file")
+        program.wait_output("^new file$")
+        add("late", path + ".1")  # nobody looks there any more
+        os.truncate(path, 0)
+        add("cut")
+        program.wait_output("^cut$")
+        os.unlink(path)
+        add("once more")
+        program.wait_output("^once more$")
+        program.signal(signal.SIGTERM)
+        status, lines = program.wait()
+    want = ["before"] + [f"line {i}" for i in range(100)] + ["new file", "cut", "once more"]
+    equal((status, lines), (0, want), "what it printed")
+
+
+# ---- postgres ----------------------------------------------------------------------------------
+
+class Postgres:
+    """A server of its own, on a Unix socket and on the loopback, as a user that is not root."""
+
+    def __init__(self):
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
+        if not found:
+            raise Skip("PostgreSQL is not installed")
+        self.bin = os.path.dirname(found[-1])
+        self.user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+        self.top = tempfile.mkdtemp(prefix="pg", dir="/tmp")  # short: a socket's path
+        if os.getuid() == 0:
+            shutil.chown(self.top, self.user)
+        data = os.path.join(self.top, "data")
+        self.call("initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = str(free.getsockname()[1])
+        options = f"-k {self.top} -h 127.0.0.1 -p {self.port} -F"
+        self.call("pg_ctl", "-D", data, "-w", "-t", "60", "-l", os.path.join(self.top, "log"), "-o", options, "start")
+        self.data = data
+
+    def call(self, program, *args):
+        as_user = {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
+        done = subprocess.run([os.path.join(self.bin, program), *args], capture_output=True, check=False,
+                              cwd="/tmp", env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+                              stdin=subprocess.DEVNULL, **(as_user if os.getuid() == 0 else {}))
+        check(done.returncode == 0, f"{program}: {done.stderr or done.stdout!r}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.call("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+@case
+def postgres_is_asked_through_libpq():
+    with Postgres() as server:
+        for engine in harness.engines():
+            for host in (server.top, "127.0.0.1"):
+                where = f"host={host} port={server.port} user=test dbname=postgres"
+                done = run("postgres", engine, where, "create temp table t (a text)",
+                           "insert into t values ('" + "x" * 100000 + "')", "select length(a), 7 from t",
+                           "select repeat('y', 3000000)", "select pg_sleep(0.1)",
+                           "select g from generate_series(1, 20000) g")
+                want = ["100000\t7", "y" * 3000000, ""] + [str(i) for i in range(1, 20001)]
+                equal((done.returncode, done.stderr), (0, ""), f"on {engine}, {host}")
+                check(done.stdout.splitlines() == want, "other rows than were asked for")
+            done = run("postgres", engine, where, "select 1", "select nonsense")
+            equal((done.returncode, done.stdout), (1, "1\n"), "one that fails")
+            check("nonsense" in done.stderr, done.stderr)
+    done = run("postgres", "epoll", f"host=127.0.0.1 port={server.port}", "select 1")
+    check(done.returncode == 1 and "refused" in done.stderr, done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
