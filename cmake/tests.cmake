@@ -54,7 +54,7 @@ if(sources)
     # Each feature of the ring hidden, one by one: the words that pro_loop_explain names.
     if(NOT WIN32)
         foreach(word single_issuer defer_taskrun coop_taskrun taskrun_flag submit_all cq_size ring_fd
-                multishot_accept poll_first cqe_skip timeout_update no_iowait)
+                multishot_accept poll_first cqe_skip timeout_update no_iowait files)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()

@@ -10,6 +10,7 @@
 #include <proactor/co.h>
 #include <proactor/datagram.h>
 #include <proactor/error.h>
+#include <proactor/file.h>
 #include <proactor/loop.h>
 #include <proactor/names.h>
 #include <proactor/net.h>

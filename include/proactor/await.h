@@ -21,6 +21,7 @@
 #include <proactor/blocking.h>
 #include <proactor/co.h>
 #include <proactor/datagram.h>
+#include <proactor/file.h>
 #include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
@@ -271,6 +272,177 @@ PRO_API int64_t pro_await_run_blocking_wait_by(pro_blocking_fn *fn, void *arg,
 PRO_API int64_t pro_await_run_blocking_wait_by_at(const char *site, pro_blocking_fn *fn, void *arg,
                                                   uint64_t deadline_ns);
 
+/* pro_file_open: 0, and *f is open. */
+PRO_API int64_t pro_await_file_open(pro_file *f, pro_scope *scope, const char *path,
+                                    uint32_t flags, uint32_t mode);
+PRO_API int64_t pro_await_file_open_by(pro_file *f, pro_scope *scope, const char *path,
+                                       uint32_t flags, uint32_t mode, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_open_by_at(const char *site, pro_file *f, pro_scope *scope,
+                                          const char *path, uint32_t flags, uint32_t mode,
+                                          uint64_t deadline_ns);
+
+/* pro_file_open_temporary: 0, and *f is open. */
+PRO_API int64_t pro_await_file_open_temporary(pro_file *f, pro_scope *scope, const char *directory);
+PRO_API int64_t pro_await_file_open_temporary_by(pro_file *f, pro_scope *scope,
+                                                 const char *directory, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_open_temporary_by_at(const char *site, pro_file *f,
+                                                    pro_scope *scope, const char *directory,
+                                                    uint64_t deadline_ns);
+
+/* pro_file_close: 0; the deadline has no effect. */
+PRO_API int64_t pro_await_file_close(pro_file *f);
+PRO_API int64_t pro_await_file_close_by(pro_file *f, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_close_by_at(const char *site, pro_file *f, uint64_t deadline_ns);
+
+/* pro_file_read: bytes > 0. */
+PRO_API int64_t pro_await_file_read(pro_file *f, void *buf, size_t len, uint64_t offset);
+PRO_API int64_t pro_await_file_read_by(pro_file *f, void *buf, size_t len, uint64_t offset,
+                                       uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_read_by_at(const char *site, pro_file *f, void *buf, size_t len,
+                                          uint64_t offset, uint64_t deadline_ns);
+
+/* pro_file_read_exactly: len. */
+PRO_API int64_t pro_await_file_read_exactly(pro_file *f, void *buf, size_t len, uint64_t offset);
+PRO_API int64_t pro_await_file_read_exactly_by(pro_file *f, void *buf, size_t len, uint64_t offset,
+                                               uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_read_exactly_by_at(const char *site, pro_file *f, void *buf,
+                                                  size_t len, uint64_t offset,
+                                                  uint64_t deadline_ns);
+
+/* pro_file_write: len. */
+PRO_API int64_t pro_await_file_write(pro_file *f, const void *buf, size_t len, uint64_t offset);
+PRO_API int64_t pro_await_file_write_by(pro_file *f, const void *buf, size_t len, uint64_t offset,
+                                        uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_write_by_at(const char *site, pro_file *f, const void *buf,
+                                           size_t len, uint64_t offset, uint64_t deadline_ns);
+
+/* pro_file_readv: bytes > 0. */
+PRO_API int64_t pro_await_file_readv(pro_file *f, const pro_vec *vecs, size_t count,
+                                     uint64_t offset);
+PRO_API int64_t pro_await_file_readv_by(pro_file *f, const pro_vec *vecs, size_t count,
+                                        uint64_t offset, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_readv_by_at(const char *site, pro_file *f, const pro_vec *vecs,
+                                           size_t count, uint64_t offset, uint64_t deadline_ns);
+
+/* pro_file_readv_exactly: the sum of the pieces. */
+PRO_API int64_t pro_await_file_readv_exactly(pro_file *f, const pro_vec *vecs, size_t count,
+                                             uint64_t offset);
+PRO_API int64_t pro_await_file_readv_exactly_by(pro_file *f, const pro_vec *vecs, size_t count,
+                                                uint64_t offset, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_readv_exactly_by_at(const char *site, pro_file *f,
+                                                   const pro_vec *vecs, size_t count,
+                                                   uint64_t offset, uint64_t deadline_ns);
+
+/* pro_file_writev: the sum of the pieces. */
+PRO_API int64_t pro_await_file_writev(pro_file *f, const pro_vec *vecs, size_t count,
+                                      uint64_t offset);
+PRO_API int64_t pro_await_file_writev_by(pro_file *f, const pro_vec *vecs, size_t count,
+                                         uint64_t offset, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_writev_by_at(const char *site, pro_file *f, const pro_vec *vecs,
+                                            size_t count, uint64_t offset, uint64_t deadline_ns);
+
+/* pro_file_sync: 0. */
+PRO_API int64_t pro_await_file_sync(pro_file *f);
+PRO_API int64_t pro_await_file_sync_by(pro_file *f, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_sync_by_at(const char *site, pro_file *f, uint64_t deadline_ns);
+
+/* pro_file_datasync: 0. */
+PRO_API int64_t pro_await_file_datasync(pro_file *f);
+PRO_API int64_t pro_await_file_datasync_by(pro_file *f, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_datasync_by_at(const char *site, pro_file *f, uint64_t deadline_ns);
+
+/* pro_file_allocate: 0. */
+PRO_API int64_t pro_await_file_allocate(pro_file *f, uint64_t offset, uint64_t len);
+PRO_API int64_t pro_await_file_allocate_by(pro_file *f, uint64_t offset, uint64_t len,
+                                           uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_allocate_by_at(const char *site, pro_file *f, uint64_t offset,
+                                              uint64_t len, uint64_t deadline_ns);
+
+/* pro_file_truncate: 0. */
+PRO_API int64_t pro_await_file_truncate(pro_file *f, uint64_t size);
+PRO_API int64_t pro_await_file_truncate_by(pro_file *f, uint64_t size, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_truncate_by_at(const char *site, pro_file *f, uint64_t size,
+                                              uint64_t deadline_ns);
+
+/* pro_file_advise: 0. */
+PRO_API int64_t pro_await_file_advise(pro_file *f, uint64_t offset, uint64_t len,
+                                      pro_advice advice);
+PRO_API int64_t pro_await_file_advise_by(pro_file *f, uint64_t offset, uint64_t len,
+                                         pro_advice advice, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_advise_by_at(const char *site, pro_file *f, uint64_t offset,
+                                            uint64_t len, pro_advice advice, uint64_t deadline_ns);
+
+/* pro_file_stat: 0, and *stat is filled. */
+PRO_API int64_t pro_await_file_stat(pro_file *f, pro_stat *stat);
+PRO_API int64_t pro_await_file_stat_by(pro_file *f, pro_stat *stat, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_stat_by_at(const char *site, pro_file *f, pro_stat *stat,
+                                          uint64_t deadline_ns);
+
+/* pro_file_list: bytes of buf, for pro_dir_next. */
+PRO_API int64_t pro_await_file_list(pro_file *f, void *buf, size_t len);
+PRO_API int64_t pro_await_file_list_by(pro_file *f, void *buf, size_t len, uint64_t deadline_ns);
+PRO_API int64_t pro_await_file_list_by_at(const char *site, pro_file *f, void *buf, size_t len,
+                                          uint64_t deadline_ns);
+
+/* pro_path_stat: 0, and *stat is filled. */
+PRO_API int64_t pro_await_path_stat(const char *path, uint32_t flags, pro_stat *stat);
+PRO_API int64_t pro_await_path_stat_by(const char *path, uint32_t flags, pro_stat *stat,
+                                       uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_stat_by_at(const char *site, const char *path, uint32_t flags,
+                                          pro_stat *stat, uint64_t deadline_ns);
+
+/* pro_path_rename: 0. */
+PRO_API int64_t pro_await_path_rename(const char *from, const char *to);
+PRO_API int64_t pro_await_path_rename_by(const char *from, const char *to, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_rename_by_at(const char *site, const char *from, const char *to,
+                                            uint64_t deadline_ns);
+
+/* pro_path_link: 0. */
+PRO_API int64_t pro_await_path_link(const char *from, const char *to);
+PRO_API int64_t pro_await_path_link_by(const char *from, const char *to, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_link_by_at(const char *site, const char *from, const char *to,
+                                          uint64_t deadline_ns);
+
+/* pro_path_symlink: 0. */
+PRO_API int64_t pro_await_path_symlink(const char *target, const char *path);
+PRO_API int64_t pro_await_path_symlink_by(const char *target, const char *path,
+                                          uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_symlink_by_at(const char *site, const char *target,
+                                             const char *path, uint64_t deadline_ns);
+
+/* pro_path_unlink: 0. */
+PRO_API int64_t pro_await_path_unlink(const char *path);
+PRO_API int64_t pro_await_path_unlink_by(const char *path, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_unlink_by_at(const char *site, const char *path,
+                                            uint64_t deadline_ns);
+
+/* pro_path_mkdir: 0. */
+PRO_API int64_t pro_await_path_mkdir(const char *path, uint32_t mode);
+PRO_API int64_t pro_await_path_mkdir_by(const char *path, uint32_t mode, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_mkdir_by_at(const char *site, const char *path, uint32_t mode,
+                                           uint64_t deadline_ns);
+
+/* pro_path_rmdir: 0. */
+PRO_API int64_t pro_await_path_rmdir(const char *path);
+PRO_API int64_t pro_await_path_rmdir_by(const char *path, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_rmdir_by_at(const char *site, const char *path,
+                                           uint64_t deadline_ns);
+
+/* pro_path_read: bytes->len. */
+PRO_API int64_t pro_await_path_read(const char *path, size_t size_max, pro_bytes *bytes);
+PRO_API int64_t pro_await_path_read_by(const char *path, size_t size_max, pro_bytes *bytes,
+                                       uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_read_by_at(const char *site, const char *path, size_t size_max,
+                                          pro_bytes *bytes, uint64_t deadline_ns);
+
+/* pro_path_replace: len. */
+PRO_API int64_t pro_await_path_replace(const char *path, const void *buf, size_t len,
+                                       uint32_t mode);
+PRO_API int64_t pro_await_path_replace_by(const char *path, const void *buf, size_t len,
+                                          uint32_t mode, uint64_t deadline_ns);
+PRO_API int64_t pro_await_path_replace_by_at(const char *site, const char *path, const void *buf,
+                                             size_t len, uint32_t mode, uint64_t deadline_ns);
+
 /* pro_join: the coroutine's result. */
 PRO_API int64_t pro_await_join(pro_task *task);
 PRO_API int64_t pro_await_join_by(pro_task *task, uint64_t deadline_ns);
@@ -363,6 +535,56 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_run_blocking_by(...) pro_await_run_blocking_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_run_blocking_wait(...) pro_await_run_blocking_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_run_blocking_wait_by(...) pro_await_run_blocking_wait_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_open(...) pro_await_file_open_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_open_by(...) pro_await_file_open_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_open_temporary(...) pro_await_file_open_temporary_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_open_temporary_by(...) pro_await_file_open_temporary_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_close(...) pro_await_file_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_close_by(...) pro_await_file_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_read(...) pro_await_file_read_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_read_by(...) pro_await_file_read_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_read_exactly(...) pro_await_file_read_exactly_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_read_exactly_by(...) pro_await_file_read_exactly_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_write(...) pro_await_file_write_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_write_by(...) pro_await_file_write_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_readv(...) pro_await_file_readv_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_readv_by(...) pro_await_file_readv_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_readv_exactly(...) pro_await_file_readv_exactly_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_readv_exactly_by(...) pro_await_file_readv_exactly_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_writev(...) pro_await_file_writev_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_writev_by(...) pro_await_file_writev_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_sync(...) pro_await_file_sync_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_sync_by(...) pro_await_file_sync_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_datasync(...) pro_await_file_datasync_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_datasync_by(...) pro_await_file_datasync_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_allocate(...) pro_await_file_allocate_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_allocate_by(...) pro_await_file_allocate_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_truncate(...) pro_await_file_truncate_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_truncate_by(...) pro_await_file_truncate_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_advise(...) pro_await_file_advise_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_advise_by(...) pro_await_file_advise_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_stat(...) pro_await_file_stat_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_stat_by(...) pro_await_file_stat_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_file_list(...) pro_await_file_list_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_file_list_by(...) pro_await_file_list_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_stat(...) pro_await_path_stat_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_stat_by(...) pro_await_path_stat_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_rename(...) pro_await_path_rename_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_rename_by(...) pro_await_path_rename_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_link(...) pro_await_path_link_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_link_by(...) pro_await_path_link_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_symlink(...) pro_await_path_symlink_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_symlink_by(...) pro_await_path_symlink_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_unlink(...) pro_await_path_unlink_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_unlink_by(...) pro_await_path_unlink_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_mkdir(...) pro_await_path_mkdir_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_mkdir_by(...) pro_await_path_mkdir_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_rmdir(...) pro_await_path_rmdir_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_rmdir_by(...) pro_await_path_rmdir_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_read(...) pro_await_path_read_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_read_by(...) pro_await_path_read_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_path_replace(...) pro_await_path_replace_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_path_replace_by(...) pro_await_path_replace_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_join(...) pro_await_join_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_join_by(...) pro_await_join_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_call_on(...) pro_await_call_on_at(PRO_SITE, __VA_ARGS__)

@@ -42,7 +42,18 @@
     X(PRO_EAGAIN, -30, "temporarily unavailable")                                                  \
     X(PRO_ENETDOWN, -31, "network down")                                                           \
     X(PRO_EPROTO, -32, "protocol error")                                                           \
-    X(PRO_EUNKNOWN, -33, "unknown system error")
+    X(PRO_EUNKNOWN, -33, "unknown system error")                                                   \
+    X(PRO_EEXIST, -34, "exists already")                                                           \
+    X(PRO_ENOTDIR, -35, "not a directory")                                                         \
+    X(PRO_EISDIR, -36, "is a directory")                                                           \
+    X(PRO_ENOTEMPTY, -37, "directory not empty")                                                   \
+    X(PRO_EROFS, -38, "read-only file system")                                                     \
+    X(PRO_ENOSPC, -39, "no space left on the medium")                                              \
+    X(PRO_EFBIG, -40, "file too large")                                                            \
+    X(PRO_EDQUOT, -41, "quota exceeded")                                                           \
+    X(PRO_ENAMETOOLONG, -42, "name too long")                                                      \
+    X(PRO_ELOOP, -43, "too many symbolic links")                                                   \
+    X(PRO_EXDEV, -44, "on another file system")
 
 typedef enum pro_error {
 #define PRO_ERROR_ENUM_(name, number, text) name = (number),

@@ -957,6 +957,714 @@ int64_t pro_await_run_blocking_wait_by(pro_blocking_fn *fn, void *arg, uint64_t 
     return pro_await_run_blocking_wait_by_at("?", fn, arg, deadline_ns);
 }
 
+PRI_COLD static int64_t file_open_special(const char *site, pro_file *f, pro_scope *scope,
+                                          const char *path, uint32_t flags, uint32_t mode,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_open", NULL, deadline_ns);
+    if (!co->is_refused) pro_file_open_at(site, &co->op, f, co->home->loop, scope, path, flags,
+                                          mode, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_open_by_at(const char *site, pro_file *f, pro_scope *scope,
+                                  const char *path, uint32_t flags, uint32_t mode,
+                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return file_open_special(site, f, scope, path, flags, mode, deadline_ns);
+    pro_file_open_at(site, &co->op, f, co->home->loop, scope, path, flags, mode, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_open(pro_file *f, pro_scope *scope, const char *path, uint32_t flags,
+                            uint32_t mode)
+{
+    return pro_await_file_open_by_at("?", f, scope, path, flags, mode, PRO_NEVER);
+}
+
+int64_t pro_await_file_open_by(pro_file *f, pro_scope *scope, const char *path, uint32_t flags,
+                               uint32_t mode, uint64_t deadline_ns)
+{
+    return pro_await_file_open_by_at("?", f, scope, path, flags, mode, deadline_ns);
+}
+
+PRI_COLD static int64_t file_open_temporary_special(const char *site, pro_file *f,
+                                                    pro_scope *scope, const char *directory,
+                                                    uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_open_temporary", NULL, deadline_ns);
+    if (!co->is_refused) pro_file_open_temporary_at(site, &co->op, f, co->home->loop, scope,
+                                                    directory, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_open_temporary_by_at(const char *site, pro_file *f, pro_scope *scope,
+                                            const char *directory, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return file_open_temporary_special(site, f, scope, directory, deadline_ns);
+    pro_file_open_temporary_at(site, &co->op, f, co->home->loop, scope, directory, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_open_temporary(pro_file *f, pro_scope *scope, const char *directory)
+{
+    return pro_await_file_open_temporary_by_at("?", f, scope, directory, PRO_NEVER);
+}
+
+int64_t pro_await_file_open_temporary_by(pro_file *f, pro_scope *scope, const char *directory,
+                                         uint64_t deadline_ns)
+{
+    return pro_await_file_open_temporary_by_at("?", f, scope, directory, deadline_ns);
+}
+
+int64_t pro_await_file_close_by_at(const char *site, pro_file *f, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    pri_co *co = pri_await_begin_close(site, "pro_await_file_close");
+    pro_file_close_at(site, &co->op, f, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_close(pro_file *f)
+{
+    return pro_await_file_close_by_at("?", f, PRO_NEVER);
+}
+
+int64_t pro_await_file_close_by(pro_file *f, uint64_t deadline_ns)
+{
+    return pro_await_file_close_by_at("?", f, deadline_ns);
+}
+
+PRI_COLD static int64_t file_read_special(const char *site, pro_file *f, void *buf, size_t len,
+                                          uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_read", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_read_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_read_by_at(const char *site, pro_file *f, void *buf, size_t len,
+                                  uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_read_special(site, f, buf, len, offset, deadline_ns);
+    pro_file_read_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_read(pro_file *f, void *buf, size_t len, uint64_t offset)
+{
+    return pro_await_file_read_by_at("?", f, buf, len, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_read_by(pro_file *f, void *buf, size_t len, uint64_t offset,
+                               uint64_t deadline_ns)
+{
+    return pro_await_file_read_by_at("?", f, buf, len, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_read_exactly_special(const char *site, pro_file *f, void *buf,
+                                                  size_t len, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_read_exactly", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_read_exactly_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_read_exactly_by_at(const char *site, pro_file *f, void *buf, size_t len,
+                                          uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_read_exactly_special(site, f, buf, len, offset, deadline_ns);
+    pro_file_read_exactly_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_read_exactly(pro_file *f, void *buf, size_t len, uint64_t offset)
+{
+    return pro_await_file_read_exactly_by_at("?", f, buf, len, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_read_exactly_by(pro_file *f, void *buf, size_t len, uint64_t offset,
+                                       uint64_t deadline_ns)
+{
+    return pro_await_file_read_exactly_by_at("?", f, buf, len, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_write_special(const char *site, pro_file *f, const void *buf,
+                                           size_t len, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_write", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_write_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_write_by_at(const char *site, pro_file *f, const void *buf, size_t len,
+                                   uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_write_special(site, f, buf, len, offset, deadline_ns);
+    pro_file_write_at(site, &co->op, f, buf, len, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_write(pro_file *f, const void *buf, size_t len, uint64_t offset)
+{
+    return pro_await_file_write_by_at("?", f, buf, len, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_write_by(pro_file *f, const void *buf, size_t len, uint64_t offset,
+                                uint64_t deadline_ns)
+{
+    return pro_await_file_write_by_at("?", f, buf, len, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_readv_special(const char *site, pro_file *f, const pro_vec *vecs,
+                                           size_t count, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_readv", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_readv_at(site, &co->op, f, vecs, count, offset, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_readv_by_at(const char *site, pro_file *f, const pro_vec *vecs,
+                                   size_t count, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_readv_special(site, f, vecs, count, offset, deadline_ns);
+    pro_file_readv_at(site, &co->op, f, vecs, count, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_readv(pro_file *f, const pro_vec *vecs, size_t count, uint64_t offset)
+{
+    return pro_await_file_readv_by_at("?", f, vecs, count, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_readv_by(pro_file *f, const pro_vec *vecs, size_t count, uint64_t offset,
+                                uint64_t deadline_ns)
+{
+    return pro_await_file_readv_by_at("?", f, vecs, count, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_readv_exactly_special(const char *site, pro_file *f,
+                                                   const pro_vec *vecs, size_t count,
+                                                   uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_readv_exactly", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_readv_exactly_at(site, &co->op, f, vecs, count, offset,
+                                                   pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_readv_exactly_by_at(const char *site, pro_file *f, const pro_vec *vecs,
+                                           size_t count, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_readv_exactly_special(site, f, vecs, count, offset, deadline_ns);
+    pro_file_readv_exactly_at(site, &co->op, f, vecs, count, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_readv_exactly(pro_file *f, const pro_vec *vecs, size_t count,
+                                     uint64_t offset)
+{
+    return pro_await_file_readv_exactly_by_at("?", f, vecs, count, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_readv_exactly_by(pro_file *f, const pro_vec *vecs, size_t count,
+                                        uint64_t offset, uint64_t deadline_ns)
+{
+    return pro_await_file_readv_exactly_by_at("?", f, vecs, count, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_writev_special(const char *site, pro_file *f, const pro_vec *vecs,
+                                            size_t count, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_writev", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_writev_at(site, &co->op, f, vecs, count, offset, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_writev_by_at(const char *site, pro_file *f, const pro_vec *vecs,
+                                    size_t count, uint64_t offset, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_writev_special(site, f, vecs, count, offset, deadline_ns);
+    pro_file_writev_at(site, &co->op, f, vecs, count, offset, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_writev(pro_file *f, const pro_vec *vecs, size_t count, uint64_t offset)
+{
+    return pro_await_file_writev_by_at("?", f, vecs, count, offset, PRO_NEVER);
+}
+
+int64_t pro_await_file_writev_by(pro_file *f, const pro_vec *vecs, size_t count, uint64_t offset,
+                                 uint64_t deadline_ns)
+{
+    return pro_await_file_writev_by_at("?", f, vecs, count, offset, deadline_ns);
+}
+
+PRI_COLD static int64_t file_sync_special(const char *site, pro_file *f, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_sync", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_sync_at(site, &co->op, f, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_sync_by_at(const char *site, pro_file *f, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_sync_special(site, f, deadline_ns);
+    pro_file_sync_at(site, &co->op, f, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_sync(pro_file *f)
+{
+    return pro_await_file_sync_by_at("?", f, PRO_NEVER);
+}
+
+int64_t pro_await_file_sync_by(pro_file *f, uint64_t deadline_ns)
+{
+    return pro_await_file_sync_by_at("?", f, deadline_ns);
+}
+
+PRI_COLD static int64_t file_datasync_special(const char *site, pro_file *f, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_datasync", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_datasync_at(site, &co->op, f, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_datasync_by_at(const char *site, pro_file *f, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_datasync_special(site, f, deadline_ns);
+    pro_file_datasync_at(site, &co->op, f, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_datasync(pro_file *f)
+{
+    return pro_await_file_datasync_by_at("?", f, PRO_NEVER);
+}
+
+int64_t pro_await_file_datasync_by(pro_file *f, uint64_t deadline_ns)
+{
+    return pro_await_file_datasync_by_at("?", f, deadline_ns);
+}
+
+PRI_COLD static int64_t file_allocate_special(const char *site, pro_file *f, uint64_t offset,
+                                              uint64_t len, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_allocate", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_allocate_at(site, &co->op, f, offset, len, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_allocate_by_at(const char *site, pro_file *f, uint64_t offset, uint64_t len,
+                                      uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_allocate_special(site, f, offset, len, deadline_ns);
+    pro_file_allocate_at(site, &co->op, f, offset, len, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_allocate(pro_file *f, uint64_t offset, uint64_t len)
+{
+    return pro_await_file_allocate_by_at("?", f, offset, len, PRO_NEVER);
+}
+
+int64_t pro_await_file_allocate_by(pro_file *f, uint64_t offset, uint64_t len, uint64_t deadline_ns)
+{
+    return pro_await_file_allocate_by_at("?", f, offset, len, deadline_ns);
+}
+
+PRI_COLD static int64_t file_truncate_special(const char *site, pro_file *f, uint64_t size,
+                                              uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_truncate", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_truncate_at(site, &co->op, f, size, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_truncate_by_at(const char *site, pro_file *f, uint64_t size,
+                                      uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_truncate_special(site, f, size, deadline_ns);
+    pro_file_truncate_at(site, &co->op, f, size, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_truncate(pro_file *f, uint64_t size)
+{
+    return pro_await_file_truncate_by_at("?", f, size, PRO_NEVER);
+}
+
+int64_t pro_await_file_truncate_by(pro_file *f, uint64_t size, uint64_t deadline_ns)
+{
+    return pro_await_file_truncate_by_at("?", f, size, deadline_ns);
+}
+
+PRI_COLD static int64_t file_advise_special(const char *site, pro_file *f, uint64_t offset,
+                                            uint64_t len, pro_advice advice, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_advise", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_advise_at(site, &co->op, f, offset, len, advice, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_advise_by_at(const char *site, pro_file *f, uint64_t offset, uint64_t len,
+                                    pro_advice advice, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_advise_special(site, f, offset, len, advice, deadline_ns);
+    pro_file_advise_at(site, &co->op, f, offset, len, advice, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_advise(pro_file *f, uint64_t offset, uint64_t len, pro_advice advice)
+{
+    return pro_await_file_advise_by_at("?", f, offset, len, advice, PRO_NEVER);
+}
+
+int64_t pro_await_file_advise_by(pro_file *f, uint64_t offset, uint64_t len, pro_advice advice,
+                                 uint64_t deadline_ns)
+{
+    return pro_await_file_advise_by_at("?", f, offset, len, advice, deadline_ns);
+}
+
+PRI_COLD static int64_t file_stat_special(const char *site, pro_file *f, pro_stat *stat,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_stat", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_stat_at(site, &co->op, f, stat, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_stat_by_at(const char *site, pro_file *f, pro_stat *stat,
+                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_stat_special(site, f, stat, deadline_ns);
+    pro_file_stat_at(site, &co->op, f, stat, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_stat(pro_file *f, pro_stat *stat)
+{
+    return pro_await_file_stat_by_at("?", f, stat, PRO_NEVER);
+}
+
+int64_t pro_await_file_stat_by(pro_file *f, pro_stat *stat, uint64_t deadline_ns)
+{
+    return pro_await_file_stat_by_at("?", f, stat, deadline_ns);
+}
+
+PRI_COLD static int64_t file_list_special(const char *site, pro_file *f, void *buf, size_t len,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_file_list", &f->handle, deadline_ns);
+    if (!co->is_refused) pro_file_list_at(site, &co->op, f, buf, len, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_file_list_by_at(const char *site, pro_file *f, void *buf, size_t len,
+                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &f->handle, deadline_ns))
+        return file_list_special(site, f, buf, len, deadline_ns);
+    pro_file_list_at(site, &co->op, f, buf, len, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_file_list(pro_file *f, void *buf, size_t len)
+{
+    return pro_await_file_list_by_at("?", f, buf, len, PRO_NEVER);
+}
+
+int64_t pro_await_file_list_by(pro_file *f, void *buf, size_t len, uint64_t deadline_ns)
+{
+    return pro_await_file_list_by_at("?", f, buf, len, deadline_ns);
+}
+
+PRI_COLD static int64_t path_stat_special(const char *site, const char *path, uint32_t flags,
+                                          pro_stat *stat, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_stat", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_stat_at(site, &co->op, co->home->loop, path, flags, stat,
+                                          pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_stat_by_at(const char *site, const char *path, uint32_t flags,
+                                  pro_stat *stat, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_stat_special(site, path, flags, stat, deadline_ns);
+    pro_path_stat_at(site, &co->op, co->home->loop, path, flags, stat, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_stat(const char *path, uint32_t flags, pro_stat *stat)
+{
+    return pro_await_path_stat_by_at("?", path, flags, stat, PRO_NEVER);
+}
+
+int64_t pro_await_path_stat_by(const char *path, uint32_t flags, pro_stat *stat,
+                               uint64_t deadline_ns)
+{
+    return pro_await_path_stat_by_at("?", path, flags, stat, deadline_ns);
+}
+
+PRI_COLD static int64_t path_rename_special(const char *site, const char *from, const char *to,
+                                            uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_rename", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_rename_at(site, &co->op, co->home->loop, from, to, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_rename_by_at(const char *site, const char *from, const char *to,
+                                    uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_rename_special(site, from, to, deadline_ns);
+    pro_path_rename_at(site, &co->op, co->home->loop, from, to, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_rename(const char *from, const char *to)
+{
+    return pro_await_path_rename_by_at("?", from, to, PRO_NEVER);
+}
+
+int64_t pro_await_path_rename_by(const char *from, const char *to, uint64_t deadline_ns)
+{
+    return pro_await_path_rename_by_at("?", from, to, deadline_ns);
+}
+
+PRI_COLD static int64_t path_link_special(const char *site, const char *from, const char *to,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_link", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_link_at(site, &co->op, co->home->loop, from, to, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_link_by_at(const char *site, const char *from, const char *to,
+                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_link_special(site, from, to, deadline_ns);
+    pro_path_link_at(site, &co->op, co->home->loop, from, to, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_link(const char *from, const char *to)
+{
+    return pro_await_path_link_by_at("?", from, to, PRO_NEVER);
+}
+
+int64_t pro_await_path_link_by(const char *from, const char *to, uint64_t deadline_ns)
+{
+    return pro_await_path_link_by_at("?", from, to, deadline_ns);
+}
+
+PRI_COLD static int64_t path_symlink_special(const char *site, const char *target,
+                                             const char *path, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_symlink", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_symlink_at(site, &co->op, co->home->loop, target, path,
+                                             pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_symlink_by_at(const char *site, const char *target, const char *path,
+                                     uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_symlink_special(site, target, path, deadline_ns);
+    pro_path_symlink_at(site, &co->op, co->home->loop, target, path, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_symlink(const char *target, const char *path)
+{
+    return pro_await_path_symlink_by_at("?", target, path, PRO_NEVER);
+}
+
+int64_t pro_await_path_symlink_by(const char *target, const char *path, uint64_t deadline_ns)
+{
+    return pro_await_path_symlink_by_at("?", target, path, deadline_ns);
+}
+
+PRI_COLD static int64_t path_unlink_special(const char *site, const char *path,
+                                            uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_unlink", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_unlink_at(site, &co->op, co->home->loop, path, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_unlink_by_at(const char *site, const char *path, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_unlink_special(site, path, deadline_ns);
+    pro_path_unlink_at(site, &co->op, co->home->loop, path, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_unlink(const char *path)
+{
+    return pro_await_path_unlink_by_at("?", path, PRO_NEVER);
+}
+
+int64_t pro_await_path_unlink_by(const char *path, uint64_t deadline_ns)
+{
+    return pro_await_path_unlink_by_at("?", path, deadline_ns);
+}
+
+PRI_COLD static int64_t path_mkdir_special(const char *site, const char *path, uint32_t mode,
+                                           uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_mkdir", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_mkdir_at(site, &co->op, co->home->loop, path, mode, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_mkdir_by_at(const char *site, const char *path, uint32_t mode,
+                                   uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_mkdir_special(site, path, mode, deadline_ns);
+    pro_path_mkdir_at(site, &co->op, co->home->loop, path, mode, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_mkdir(const char *path, uint32_t mode)
+{
+    return pro_await_path_mkdir_by_at("?", path, mode, PRO_NEVER);
+}
+
+int64_t pro_await_path_mkdir_by(const char *path, uint32_t mode, uint64_t deadline_ns)
+{
+    return pro_await_path_mkdir_by_at("?", path, mode, deadline_ns);
+}
+
+PRI_COLD static int64_t path_rmdir_special(const char *site, const char *path, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_rmdir", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_rmdir_at(site, &co->op, co->home->loop, path, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_rmdir_by_at(const char *site, const char *path, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_rmdir_special(site, path, deadline_ns);
+    pro_path_rmdir_at(site, &co->op, co->home->loop, path, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_rmdir(const char *path)
+{
+    return pro_await_path_rmdir_by_at("?", path, PRO_NEVER);
+}
+
+int64_t pro_await_path_rmdir_by(const char *path, uint64_t deadline_ns)
+{
+    return pro_await_path_rmdir_by_at("?", path, deadline_ns);
+}
+
+PRI_COLD static int64_t path_read_special(const char *site, const char *path, size_t size_max,
+                                          pro_bytes *bytes, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_read", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_read_at(site, &co->op, co->home->loop, path, size_max, bytes,
+                                          pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_read_by_at(const char *site, const char *path, size_t size_max,
+                                  pro_bytes *bytes, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_read_special(site, path, size_max, bytes, deadline_ns);
+    pro_path_read_at(site, &co->op, co->home->loop, path, size_max, bytes, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_read(const char *path, size_t size_max, pro_bytes *bytes)
+{
+    return pro_await_path_read_by_at("?", path, size_max, bytes, PRO_NEVER);
+}
+
+int64_t pro_await_path_read_by(const char *path, size_t size_max, pro_bytes *bytes,
+                               uint64_t deadline_ns)
+{
+    return pro_await_path_read_by_at("?", path, size_max, bytes, deadline_ns);
+}
+
+PRI_COLD static int64_t path_replace_special(const char *site, const char *path, const void *buf,
+                                             size_t len, uint32_t mode, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_path_replace", NULL, deadline_ns);
+    if (!co->is_refused) pro_path_replace_at(site, &co->op, co->home->loop, path, buf, len, mode,
+                                             pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_path_replace_by_at(const char *site, const char *path, const void *buf,
+                                     size_t len, uint32_t mode, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return path_replace_special(site, path, buf, len, mode, deadline_ns);
+    pro_path_replace_at(site, &co->op, co->home->loop, path, buf, len, mode, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_path_replace(const char *path, const void *buf, size_t len, uint32_t mode)
+{
+    return pro_await_path_replace_by_at("?", path, buf, len, mode, PRO_NEVER);
+}
+
+int64_t pro_await_path_replace_by(const char *path, const void *buf, size_t len, uint32_t mode,
+                                  uint64_t deadline_ns)
+{
+    return pro_await_path_replace_by_at("?", path, buf, len, mode, deadline_ns);
+}
+
 PRI_COLD static int64_t join_special(const char *site, pro_task *task, uint64_t deadline_ns)
 {
     pri_co *co = pri_await_begin(site, "pro_await_join", NULL, deadline_ns);

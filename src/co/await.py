@@ -58,6 +58,31 @@ FORMS = [
     ("signal", "signal_wait", "how many came"),
     ("blocking", "run_blocking", "what fn returned"),
     ("blocking", "run_blocking_wait", "what fn returned"),
+    ("file", "file_open", "0, and *f is open"),
+    ("file", "file_open_temporary", "0, and *f is open"),
+    ("file", "file_close", "0"),
+    ("file", "file_read", "bytes > 0"),
+    ("file", "file_read_exactly", "len"),
+    ("file", "file_write", "len"),
+    ("file", "file_readv", "bytes > 0"),
+    ("file", "file_readv_exactly", "the sum of the pieces"),
+    ("file", "file_writev", "the sum of the pieces"),
+    ("file", "file_sync", "0"),
+    ("file", "file_datasync", "0"),
+    ("file", "file_allocate", "0"),
+    ("file", "file_truncate", "0"),
+    ("file", "file_advise", "0"),
+    ("file", "file_stat", "0, and *stat is filled"),
+    ("file", "file_list", "bytes of buf, for pro_dir_next"),
+    ("file", "path_stat", "0, and *stat is filled"),
+    ("file", "path_rename", "0"),
+    ("file", "path_link", "0"),
+    ("file", "path_symlink", "0"),
+    ("file", "path_unlink", "0"),
+    ("file", "path_mkdir", "0"),
+    ("file", "path_rmdir", "0"),
+    ("file", "path_read", "bytes->len"),
+    ("file", "path_replace", "len"),
     ("co", "join", "the coroutine's result"),
 ]
 
@@ -92,10 +117,13 @@ CALL_MACROS = """\
 
 # Closing is never refused and has no deadline.
 CLOSING = {"close", "close_abort", "listener_close", "datagram_close", "pollable_close",
-           "process_close", "watcher_close"}
+           "process_close", "watcher_close", "file_close"}
 
 # Types of handles, without pro_.
-HANDLES = "socket|listener|datagram|pollable|process|watcher"
+HANDLES = "socket|listener|datagram|pollable|process|watcher|file"
+
+# Their handle is only just made: it has no scope to ask.
+OPENING = {"file_open", "file_open_temporary"}
 
 # What a form does after its operation completed: more parameters, and the code.
 AFTER = {
@@ -203,7 +231,8 @@ class Form:
         if self.more:
             self.own += self.more.split(", ")
         self.handle = next((f"&{name_of(p)}->handle" for p in self.parameters
-                            if re.match(rf"(const )?pro_({HANDLES}) \*", p)), "NULL")
+                            if re.match(rf"(const )?pro_({HANDLES}) \*", p) and
+                            name not in OPENING), "NULL")
 
     def body(self):
         form = f"pro_await_{self.name}"

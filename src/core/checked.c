@@ -105,9 +105,7 @@ static text describe(const pri_region *r)
 {
     const pri_thing *t = r->thing;
     text             says;
-    const char      *kind = t->kind == PRI_THING_HANDLE && t->was.handle.pri_kind == PRI_LISTENER
-                                ? "listener"
-                                : "socket";
+    const char      *kind = t->kind == PRI_THING_HANDLE ? pri_handle_name(&t->was.handle) : "";
     if (t->kind == PRI_THING_OP && r != &t->own)
         snprintf(says.at, sizeof says.at, "a buffer (%zu bytes) of %s, initiated at %s", r->size,
                  pro_op_name(&t->was.op), t->was.op.pri_site);
@@ -404,7 +402,9 @@ void pri_checked_buffers(const pro_op *op)
         count = buffers_of_batch(step, of_batch);
     }
     if (count == 0) return; /* empty datagrams */
-    bool is_send = pri_op_is_write(pri_op_kind_of(op));
+    pri_op_kind kind = pri_op_kind_of(op);
+    bool        is_send =
+        pri_op_is_write(kind) || kind == PRI_OP_FILE_WRITE || kind == PRI_OP_PATH_REPLACE;
     pri_book_enter();
     pri_thing *t = pri_book_find(op, PRI_THING_OP);
     for (size_t i = 0; i < count; i++) check_buffer(op, &vecs[i]);

@@ -27,6 +27,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
+#include "os/call.h"
 #include "os/os.h"
 
 typedef enum pri_step_kind {
@@ -39,7 +40,8 @@ typedef enum pri_step_kind {
      * as the step is taken included: no edge, and the descriptor may be others' to read too. */
     PRI_STEP_POLL_IN = 5,
     PRI_STEP_POLL_OUT = 6,
-    PRI_STEP_JOB = 9, /* data = an argument, len = a pri_job_fn; value = its result: job.h */
+    PRI_STEP_CALL = 7, /* data = a pri_side with a call, handle may be NULL; value = its result */
+    PRI_STEP_JOB = 9,  /* data = an argument, len = a pri_job_fn; value = its result: job.h */
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -50,7 +52,8 @@ typedef enum pri_handle_kind {
     PRI_DATAGRAM,
     PRI_POLLABLE,
     PRI_PROCESS,
-    PRI_WATCHER
+    PRI_WATCHER,
+    PRI_FILE
 } pri_handle_kind;
 
 /* pri_step.flags that an engine reads. */
@@ -66,11 +69,16 @@ typedef struct pri_side {
     uint32_t         capacity; /* vectors that have room */
     uint32_t         first;    /* vectors already done */
     uint32_t         count;    /* vectors in all */
-    pro_address      address;  /* where to; of a received message: where from */
-    pro_address     *from;     /* the caller's, who wants to know; or NULL */
-    pri_os_message   message;  /* of PRI_STEP_MESSAGE */
-    uint64_t         scratch[PRI_OS_ADDRESS_SIZE / 8]; /* the engine's, while the step is started */
-    pro_vec          vecs[];
+    union {
+        struct {
+            pro_address    address; /* where to; of a received message: where from */
+            pro_address   *from;    /* the caller's, who wants to know; or NULL */
+            pri_os_message message; /* of PRI_STEP_MESSAGE */
+            uint64_t scratch[PRI_OS_ADDRESS_SIZE / 8]; /* the engine's, while the step is started */
+        };
+        pri_call call;
+    };
+    pro_vec vecs[];
 } pri_side;
 
 #define PRI_RECORD_MORE 1u
@@ -117,6 +125,10 @@ typedef struct pri_engine {
     const pri_net *net;
     int            nonblocking; /* descriptors of this engine are non-blocking */
     const char    *features;    /* words that a mask may hide, separated by commas */
+
+    /* Do a call, waiting as long as it takes; any thread.  A value, or a negated system number.  NULL:
+     * there are no files. */
+    int64_t (*call)(pri_call *call, const pro_vec *vecs, size_t count);
 
     /* What shards run on; NULL: the threads of the system. */
     const struct pri_threads *threads;
@@ -173,8 +185,8 @@ const pro_env *pri_loop_env(const pro_loop *loop);
 /* One more system call was made: for pro_loop_stats.system_calls. */
 void pri_loop_count_system_call(pro_loop *loop);
 
-/* Jobs that the engine does by itself; all others go to threads. */
-#define PRI_NATIVE_JOB UINT64_C(1)
+/* Calls that the engine does by itself, as bits (1 << PRI_CALL_*); all others go to threads. */
+#define PRI_NATIVE_JOB (UINT64_C(1) << PRI_CALL_JOB)
 void pri_loop_set_native(pro_loop *loop, uint64_t native);
 
 /* A time on the loop's clock (neither POLL nor FOREVER) as one on the system's monotonic clock. */

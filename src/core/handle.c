@@ -10,7 +10,7 @@
  *   pri_live     = operations of this handle that are counted and not yet delivered
  *   pri_closers  is not empty  ==>  state == CLOSING
  *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
-#include "core/op.h"
+#include "core/call.h"
 
 static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
 
@@ -208,8 +208,7 @@ void pri_handle_finish(pro_op *op, int error, int64_t value)
     go_on(handle, pri_op_kind_of(op), error, value);
 }
 
-/* Move a step past the bytes that were transferred. */
-static void advance(pri_step *step, size_t bytes)
+void pri_step_advance(pri_step *step, size_t bytes)
 {
     step->len -= bytes;
     if (!(step->flags & PRI_STEP_VECTORS)) {
@@ -249,7 +248,7 @@ static void transferred(pro_op *op, const pri_record *record)
     if (is_lost(error)) step->handle->pri_flags |= PRI_HANDLE_LOST;
     if (record->value > 0) {
         op->value += record->value;
-        advance(step, (size_t)record->value);
+        pri_step_advance(step, (size_t)record->value);
         if (is_complete(op)) {
             complete(op, PRO_OK, op->value);
             return;
@@ -384,22 +383,32 @@ void pri_handle_abandon(pro_handle *handle)
     handle->pri_state = PRI_HANDLE_NONE;
 }
 
+/* What a file's descriptor takes to close nobody knows, so there it is a step. */
 void pri_handle_end(pro_handle *handle)
 {
-    pro_loop  *loop = handle->pri_loop;
-    pro_scope *scope = handle->pri_scope;
+    pro_loop *loop = handle->pri_loop;
+    if (handle->pri_fd >= 0 && handle->pri_kind == PRI_FILE) {
+        pri_call_close(handle);
+        return;
+    }
     if (handle->pri_fd >= 0) {
         loop->engine->detach(loop, handle);
         loop->engine->net->close(&loop->env, handle->pri_fd,
                                  handle->pri_flags & PRI_HANDLE_ABORTIVE);
         handle->pri_fd = -1;
     }
+    pri_handle_ended(handle, PRO_OK);
+}
+
+void pri_handle_ended(pro_handle *handle, int error)
+{
+    pro_scope *scope = handle->pri_scope;
     PRI_CHECKED(handle_ended, handle);
     handle->pri_state = PRI_HANDLE_CLOSED;
     pri_list_remove(&handle->pri_of_scope);
-    loop->live_handles--;
-    while (!pri_list_empty(&handle->pri_closers))
-        pri_op_finish(op_of_queue(pri_list_pop(&handle->pri_closers)), PRO_OK, 0);
+    handle->pri_loop->live_handles--;
+    for (; !pri_list_empty(&handle->pri_closers); error = PRO_OK)
+        pri_op_finish(op_of_queue(pri_list_pop(&handle->pri_closers)), error, 0);
     scope->pri_idle--;
     pri_scope_uncount(scope);
 }

@@ -1,11 +1,18 @@
 /* Jobs; see job.h. */
 #include "core/job.h"
 
-/* Which bit of loop->native says that the engine does it. */
+#include <proactor/file.h>
+
+/* Which bit of loop->native says that the engine does it.  Opening for direct I/O asks for alignments
+ * too, opening a temporary file may take several attempts: the one function that knows has it. */
 static uint64_t native_bit(const pri_step *step)
 {
-    (void)step;
-    return PRI_NATIVE_JOB;
+    if (step->kind == PRI_STEP_JOB) return PRI_NATIVE_JOB;
+    const pri_side *side = step->data;
+    const pri_call *call = &side->call;
+    bool            is_long = call->flags & (PRO_FILE_DIRECT | PRI_FILE_TEMPORARY);
+    if (call->what == PRI_CALL_FILE_OPEN && is_long) return 0;
+    return UINT64_C(1) << call->what;
 }
 
 void pri_job_start_step(pro_op *op)
@@ -30,7 +37,26 @@ void pri_job_start(pro_op *op, pri_job_fn *fn, void *arg)
     pri_job_start_step(op);
 }
 
-int64_t pri_job_run(pri_step *step) { return ((pri_job_fn *)(uintptr_t)step->len)(step->data); }
+void pri_job_refuse(pro_op *op, int error)
+{
+    pri_step *step = &op->pri_kernel_step;
+    step->op_state = PRI_STARTED;
+    step->flags |= PRI_STEP_POOLED;
+    *pri_job_of(step) = (pri_job){.state = PRI_JOB_DONE, .result = error};
+    pri_job_done(op->pri_loop, step);
+}
+
+int64_t pri_job_run(pri_step *step)
+{
+    if (step->kind == PRI_STEP_JOB) return ((pri_job_fn *)(uintptr_t)step->len)(step->data);
+    const pro_op *op = pro_container_of(step, pro_op, pri_kernel_step);
+    pri_side     *side = step->data;
+    int64_t       result = op->pri_loop->engine->call(&side->call, &side->vecs[side->first],
+                                                      side->count - side->first);
+    if (result >= 0) return result;
+    pri_job_of(step)->system = (int32_t)-result;
+    return pri_os_error((int)result);
+}
 
 void pri_job_run_done(pro_loop *loop)
 {
@@ -41,6 +67,7 @@ void pri_job_run_done(pro_loop *loop)
         int64_t    result = pri_job_of(step)->result;
         pri_record record = {.step = step, .value = result > 0 ? result : 0};
         if (result < 0) record.error = (int32_t)result;
+        record.system = pri_job_of(step)->system;
         step->flags &= (uint8_t)~PRI_STEP_POOLED;
         pri_op_record(loop, &record);
     }
@@ -49,6 +76,11 @@ void pri_job_run_done(pro_loop *loop)
 /* Only a job that was never begun says canceled by itself: then why is the first cause. */
 void pri_job_record(pro_op *op, const pri_record *record)
 {
+    if (op->pri_kernel_step.kind == PRI_STEP_CALL) {
+        const pri_side *side = op->pri_kernel_step.data;
+        side->call.record(op, record);
+        return;
+    }
     const pri_part *part = pri_op_part(op);
     if (part) {
         part->record(op, record);

@@ -22,9 +22,10 @@ typedef enum pri_job_state { PRI_JOB_QUEUED, PRI_JOB_RUNNING, PRI_JOB_DONE } pri
 
 /* What a step keeps in its engine words while the pool has it. */
 typedef struct __attribute__((may_alias)) pri_job {
-    pri_link link;   /* of the pool's queue; next also of loop->jobs */
-    int64_t  result; /* a value, or a negated error: ours of a function, the system's of a call */
+    pri_link      link;   /* of the pool's queue; next also of loop->jobs */
+    int64_t       result; /* a value, or one of our errors */
     pri_job_state state;
+    int32_t       system; /* the system's number behind the error */
 } pri_job;
 
 _Static_assert(sizeof(pri_job) <= sizeof(((pri_step *)NULL)->engine), "a step has room for it");
@@ -44,7 +45,10 @@ void pri_job_start(pro_op *op, pri_job_fn *fn, void *arg);
 /* Start a begun operation whose step is filled, and is a job: JOB or CALL. */
 void pri_job_start_step(pro_op *op);
 
-/* On the thread that does it: what the step is about. */
+/* The same without doing it: this is its result. */
+void pri_job_refuse(pro_op *op, int error);
+
+/* On the thread that does it: what the step is about.  A value, or one of our errors. */
 int64_t pri_job_run(pri_step *step);
 
 /* Take what is done and record it. */

@@ -87,7 +87,11 @@ __attribute__((format(printf, 1, 2), noreturn))
 #endif
 void pri_abort(const char *format, ...);
 
-/* side.c: a side object with room for count vectors; NULL: no memory. */
+/* side.c: so many vectors have room in those that are kept for reuse.  256 bytes, for other things too:
+ * an operation, what a kernel knows of a file. */
+enum { PRI_SIDE_SMALL = 16 };
+
+/* A side object with room for count vectors; NULL: no memory. */
 pri_side *pri_side_take(pro_loop *loop, size_t count);
 void      pri_side_give(pro_loop *loop, pri_side *side);
 void      pri_sides_free(pro_loop *loop);

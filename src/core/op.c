@@ -162,7 +162,7 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
     loop->system_error = record->system;
     bool is_whole = (size_t)record->value == step->len;
     if (!pri_op_is_transfer(kind) || record->value <= 0 || !(is_whole || kind == PRI_OP_RECV)) {
-        if (step->kind == PRI_STEP_JOB)
+        if (step->kind == PRI_STEP_JOB || step->kind == PRI_STEP_CALL)
             pri_job_record(op, record);
         else
             pri_handle_record(loop, op, record);
@@ -208,6 +208,7 @@ void pri_op_cancel(pro_op *op, int cause)
     if (pri_op_kind_of(op) == PRI_OP_CLOSE) return;
     op->pri_cause = (uint8_t)-cause;
     pri_step *step = &op->pri_kernel_step;
+    if (step->kind == PRI_STEP_CALL && ((pri_side *)step->data)->call.is_shielded) return;
     if (state == PRI_STARTED && step->kind != PRI_STEP_NONE) {
         if (step->flags & PRI_STEP_POOLED)
             pri_pool_cancel(op->pri_loop, step);

@@ -29,6 +29,26 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(JOIN, "join")                                                                                \
     X(GUARD, "coroutine")                                                                          \
     X(BLOCKING, "run_blocking")                                                                    \
+    X(FILE_OPEN, "file_open")                                                                      \
+    X(FILE_READ, "file_read")                                                                      \
+    X(FILE_READ_EXACTLY, "file_read_exactly")                                                      \
+    X(FILE_WRITE, "file_write")                                                                    \
+    X(FILE_SYNC, "file_sync")                                                                      \
+    X(FILE_DATASYNC, "file_datasync")                                                              \
+    X(FILE_ALLOCATE, "file_allocate")                                                              \
+    X(FILE_TRUNCATE, "file_truncate")                                                              \
+    X(FILE_ADVISE, "file_advise")                                                                  \
+    X(FILE_STAT, "file_stat")                                                                      \
+    X(FILE_LIST, "file_list")                                                                      \
+    X(PATH_STAT, "path_stat")                                                                      \
+    X(PATH_RENAME, "path_rename")                                                                  \
+    X(PATH_LINK, "path_link")                                                                      \
+    X(PATH_SYMLINK, "path_symlink")                                                                \
+    X(PATH_UNLINK, "path_unlink")                                                                  \
+    X(PATH_MKDIR, "path_mkdir")                                                                    \
+    X(PATH_RMDIR, "path_rmdir")                                                                    \
+    X(PATH_READ, "path_read")                                                                      \
+    X(PATH_REPLACE, "path_replace")                                                                \
     X(CLOSE, "close")                                                                              \
     X(RESOLVE, "resolve")                                                                          \
     X(ACCEPT, "accept")                                                                            \
@@ -280,6 +300,9 @@ static inline void pri_handle_queue(pro_op *op, pro_handle *handle, pri_directio
 /* A connect is about to be queued: from now on the reads wait. */
 void pri_handle_connecting(pro_handle *handle);
 
+/* Move a step past the bytes that were transferred. */
+void pri_step_advance(pri_step *step, size_t bytes);
+
 /* A begun transfer of length zero: complete on the next turn without the kernel. */
 void pri_handle_nothing(pro_op *op, pri_direction direction);
 
@@ -303,8 +326,19 @@ void pri_handle_close_op(const char *site, pro_op *op, pro_handle *handle, bool 
 /* Close; op, if not NULL, is a begun close that completes at the end. */
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive);
 
-/* Nothing of a closing handle is in flight any more: give the descriptor back; the closers are over. */
+/* Nothing of a closing handle is in flight any more: give the descriptor back, then it is over. */
 void pri_handle_end(pro_handle *handle);
+
+/* Its descriptor is given back, if it had one: the closers are over, the first one with the error. */
+void pri_handle_ended(pro_handle *handle, int error);
+
+/* What it is, in a word. */
+static inline const char *pri_handle_name(const pro_handle *handle)
+{
+    static const char *const names[] = {"socket",  "listener", "datagram", "pollable",
+                                        "process", "watcher",  "file"};
+    return names[handle->pri_kind];
+}
 
 /* One operation fewer; of a closing handle the last one ends it. */
 static inline void pri_handle_uncount(pro_handle *handle)

@@ -3,7 +3,7 @@
  * with more vectors than usual come from the allocator and go back to it. */
 #include "core/loop.h"
 
-enum { SMALL = 8 };
+enum { SMALL = PRI_SIDE_SMALL };
 
 pri_side *pri_side_take(pro_loop *loop, size_t count)
 {

@@ -123,9 +123,8 @@ static void dump_line(dump *d, int depth, const char *text)
 static void dump_handle(dump *d, int depth, const pro_handle *handle)
 {
     char text[128];
-    snprintf(text, sizeof text, "%s, descriptor %lld%s",
-             handle->pri_kind == PRI_LISTENER ? "listener" : "socket", (long long)handle->pri_fd,
-             handle->pri_state == PRI_HANDLE_CLOSING ? ", closing" : "");
+    snprintf(text, sizeof text, "%s, descriptor %lld%s", pri_handle_name(handle),
+             (long long)handle->pri_fd, handle->pri_state == PRI_HANDLE_CLOSING ? ", closing" : "");
     dump_line(d, depth, text);
 }
 

@@ -122,6 +122,7 @@ void pri_pool_start(pro_loop *loop, pri_step *step)
 {
     pri_pool *pool = pool_of(loop);
     int       error = pool ? PRO_OK : PRO_ENOMEM;
+    pri_job_of(step)->system = 0;
     if (pool) {
         pri_os_monitor_enter(pool->monitor);
         pri_job_of(step)->state = PRI_JOB_QUEUED;
@@ -143,6 +144,7 @@ void pri_pool_start(pro_loop *loop, pri_step *step)
 
 void pri_pool_cancel(pro_loop *loop, pri_step *step)
 {
+    if (!loop->pool) return; /* it ended without one */
     pri_os_monitor_enter(loop->pool->monitor);
     bool is_queued = pri_job_of(step)->state == PRI_JOB_QUEUED;
     if (is_queued) {

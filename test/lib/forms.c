@@ -982,3 +982,717 @@ void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_
         loop, fn, arg};
     t_initiate(&x.call);
 }
+
+struct file_open {
+    t_call call;
+    pro_file *f;
+    pro_loop *loop;
+    pro_scope *scope;
+    const char *path;
+    uint32_t flags;
+    uint32_t mode;
+};
+
+static void file_open_call(const t_call *call, pro_handler *done)
+{
+    const struct file_open *x = (const struct file_open *)call;
+    pro_file_open_at(call->site, call->op, x->f, x->loop, x->scope, x->path, x->flags, x->mode,
+        done);
+}
+
+static int64_t file_open_await(const t_call *call)
+{
+    const struct file_open *x = (const struct file_open *)call;
+    return pro_await_file_open_by_at(call->site, x->f, x->scope, x->path, x->flags, x->mode,
+        call->op->deadline_ns);
+}
+
+void t_form_file_open(const char *site, pro_op *op, pro_file *f, pro_loop *loop, pro_scope *scope,
+                      const char *path, uint32_t flags, uint32_t mode, pro_handler *done)
+{
+    struct file_open x = {
+        {site, op, done, file_open_call, file_open_await, NULL, loop},
+        f, loop, scope, path, flags, mode};
+    t_initiate(&x.call);
+}
+
+struct file_open_temporary {
+    t_call call;
+    pro_file *f;
+    pro_loop *loop;
+    pro_scope *scope;
+    const char *directory;
+};
+
+static void file_open_temporary_call(const t_call *call, pro_handler *done)
+{
+    const struct file_open_temporary *x = (const struct file_open_temporary *)call;
+    pro_file_open_temporary_at(call->site, call->op, x->f, x->loop, x->scope, x->directory, done);
+}
+
+static int64_t file_open_temporary_await(const t_call *call)
+{
+    const struct file_open_temporary *x = (const struct file_open_temporary *)call;
+    return pro_await_file_open_temporary_by_at(call->site, x->f, x->scope, x->directory,
+        call->op->deadline_ns);
+}
+
+void t_form_file_open_temporary(const char *site, pro_op *op, pro_file *f, pro_loop *loop,
+                                pro_scope *scope, const char *directory, pro_handler *done)
+{
+    struct file_open_temporary x = {
+        {site, op, done, file_open_temporary_call, file_open_temporary_await, NULL, loop},
+        f, loop, scope, directory};
+    t_initiate(&x.call);
+}
+
+struct file_close {
+    t_call call;
+    pro_file *f;
+};
+
+static void file_close_call(const t_call *call, pro_handler *done)
+{
+    const struct file_close *x = (const struct file_close *)call;
+    pro_file_close_at(call->site, call->op, x->f, done);
+}
+
+static int64_t file_close_await(const t_call *call)
+{
+    const struct file_close *x = (const struct file_close *)call;
+    return pro_await_file_close_by_at(call->site, x->f, call->op->deadline_ns);
+}
+
+void t_form_file_close(const char *site, pro_op *op, pro_file *f, pro_handler *done)
+{
+    struct file_close x = {
+        {site, op, done, file_close_call, file_close_await, &f->handle, NULL},
+        f};
+    t_initiate(&x.call);
+}
+
+struct file_read {
+    t_call call;
+    pro_file *f;
+    void *buf;
+    size_t len;
+    uint64_t offset;
+};
+
+static void file_read_call(const t_call *call, pro_handler *done)
+{
+    const struct file_read *x = (const struct file_read *)call;
+    pro_file_read_at(call->site, call->op, x->f, x->buf, x->len, x->offset, done);
+}
+
+static int64_t file_read_await(const t_call *call)
+{
+    const struct file_read *x = (const struct file_read *)call;
+    return pro_await_file_read_by_at(call->site, x->f, x->buf, x->len, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_read(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                      uint64_t offset, pro_handler *done)
+{
+    struct file_read x = {
+        {site, op, done, file_read_call, file_read_await, &f->handle, NULL},
+        f, buf, len, offset};
+    t_initiate(&x.call);
+}
+
+struct file_read_exactly {
+    t_call call;
+    pro_file *f;
+    void *buf;
+    size_t len;
+    uint64_t offset;
+};
+
+static void file_read_exactly_call(const t_call *call, pro_handler *done)
+{
+    const struct file_read_exactly *x = (const struct file_read_exactly *)call;
+    pro_file_read_exactly_at(call->site, call->op, x->f, x->buf, x->len, x->offset, done);
+}
+
+static int64_t file_read_exactly_await(const t_call *call)
+{
+    const struct file_read_exactly *x = (const struct file_read_exactly *)call;
+    return pro_await_file_read_exactly_by_at(call->site, x->f, x->buf, x->len, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_read_exactly(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                              uint64_t offset, pro_handler *done)
+{
+    struct file_read_exactly x = {
+        {site, op, done, file_read_exactly_call, file_read_exactly_await, &f->handle, NULL},
+        f, buf, len, offset};
+    t_initiate(&x.call);
+}
+
+struct file_write {
+    t_call call;
+    pro_file *f;
+    const void *buf;
+    size_t len;
+    uint64_t offset;
+};
+
+static void file_write_call(const t_call *call, pro_handler *done)
+{
+    const struct file_write *x = (const struct file_write *)call;
+    pro_file_write_at(call->site, call->op, x->f, x->buf, x->len, x->offset, done);
+}
+
+static int64_t file_write_await(const t_call *call)
+{
+    const struct file_write *x = (const struct file_write *)call;
+    return pro_await_file_write_by_at(call->site, x->f, x->buf, x->len, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_write(const char *site, pro_op *op, pro_file *f, const void *buf, size_t len,
+                       uint64_t offset, pro_handler *done)
+{
+    struct file_write x = {
+        {site, op, done, file_write_call, file_write_await, &f->handle, NULL},
+        f, buf, len, offset};
+    t_initiate(&x.call);
+}
+
+struct file_readv {
+    t_call call;
+    pro_file *f;
+    const pro_vec *vecs;
+    size_t count;
+    uint64_t offset;
+};
+
+static void file_readv_call(const t_call *call, pro_handler *done)
+{
+    const struct file_readv *x = (const struct file_readv *)call;
+    pro_file_readv_at(call->site, call->op, x->f, x->vecs, x->count, x->offset, done);
+}
+
+static int64_t file_readv_await(const t_call *call)
+{
+    const struct file_readv *x = (const struct file_readv *)call;
+    return pro_await_file_readv_by_at(call->site, x->f, x->vecs, x->count, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_readv(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                       size_t count, uint64_t offset, pro_handler *done)
+{
+    struct file_readv x = {
+        {site, op, done, file_readv_call, file_readv_await, &f->handle, NULL},
+        f, vecs, count, offset};
+    t_initiate(&x.call);
+}
+
+struct file_readv_exactly {
+    t_call call;
+    pro_file *f;
+    const pro_vec *vecs;
+    size_t count;
+    uint64_t offset;
+};
+
+static void file_readv_exactly_call(const t_call *call, pro_handler *done)
+{
+    const struct file_readv_exactly *x = (const struct file_readv_exactly *)call;
+    pro_file_readv_exactly_at(call->site, call->op, x->f, x->vecs, x->count, x->offset, done);
+}
+
+static int64_t file_readv_exactly_await(const t_call *call)
+{
+    const struct file_readv_exactly *x = (const struct file_readv_exactly *)call;
+    return pro_await_file_readv_exactly_by_at(call->site, x->f, x->vecs, x->count, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_readv_exactly(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                               size_t count, uint64_t offset, pro_handler *done)
+{
+    struct file_readv_exactly x = {
+        {site, op, done, file_readv_exactly_call, file_readv_exactly_await, &f->handle, NULL},
+        f, vecs, count, offset};
+    t_initiate(&x.call);
+}
+
+struct file_writev {
+    t_call call;
+    pro_file *f;
+    const pro_vec *vecs;
+    size_t count;
+    uint64_t offset;
+};
+
+static void file_writev_call(const t_call *call, pro_handler *done)
+{
+    const struct file_writev *x = (const struct file_writev *)call;
+    pro_file_writev_at(call->site, call->op, x->f, x->vecs, x->count, x->offset, done);
+}
+
+static int64_t file_writev_await(const t_call *call)
+{
+    const struct file_writev *x = (const struct file_writev *)call;
+    return pro_await_file_writev_by_at(call->site, x->f, x->vecs, x->count, x->offset,
+        call->op->deadline_ns);
+}
+
+void t_form_file_writev(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                        size_t count, uint64_t offset, pro_handler *done)
+{
+    struct file_writev x = {
+        {site, op, done, file_writev_call, file_writev_await, &f->handle, NULL},
+        f, vecs, count, offset};
+    t_initiate(&x.call);
+}
+
+struct file_sync {
+    t_call call;
+    pro_file *f;
+};
+
+static void file_sync_call(const t_call *call, pro_handler *done)
+{
+    const struct file_sync *x = (const struct file_sync *)call;
+    pro_file_sync_at(call->site, call->op, x->f, done);
+}
+
+static int64_t file_sync_await(const t_call *call)
+{
+    const struct file_sync *x = (const struct file_sync *)call;
+    return pro_await_file_sync_by_at(call->site, x->f, call->op->deadline_ns);
+}
+
+void t_form_file_sync(const char *site, pro_op *op, pro_file *f, pro_handler *done)
+{
+    struct file_sync x = {
+        {site, op, done, file_sync_call, file_sync_await, &f->handle, NULL},
+        f};
+    t_initiate(&x.call);
+}
+
+struct file_datasync {
+    t_call call;
+    pro_file *f;
+};
+
+static void file_datasync_call(const t_call *call, pro_handler *done)
+{
+    const struct file_datasync *x = (const struct file_datasync *)call;
+    pro_file_datasync_at(call->site, call->op, x->f, done);
+}
+
+static int64_t file_datasync_await(const t_call *call)
+{
+    const struct file_datasync *x = (const struct file_datasync *)call;
+    return pro_await_file_datasync_by_at(call->site, x->f, call->op->deadline_ns);
+}
+
+void t_form_file_datasync(const char *site, pro_op *op, pro_file *f, pro_handler *done)
+{
+    struct file_datasync x = {
+        {site, op, done, file_datasync_call, file_datasync_await, &f->handle, NULL},
+        f};
+    t_initiate(&x.call);
+}
+
+struct file_allocate {
+    t_call call;
+    pro_file *f;
+    uint64_t offset;
+    uint64_t len;
+};
+
+static void file_allocate_call(const t_call *call, pro_handler *done)
+{
+    const struct file_allocate *x = (const struct file_allocate *)call;
+    pro_file_allocate_at(call->site, call->op, x->f, x->offset, x->len, done);
+}
+
+static int64_t file_allocate_await(const t_call *call)
+{
+    const struct file_allocate *x = (const struct file_allocate *)call;
+    return pro_await_file_allocate_by_at(call->site, x->f, x->offset, x->len,
+        call->op->deadline_ns);
+}
+
+void t_form_file_allocate(const char *site, pro_op *op, pro_file *f, uint64_t offset, uint64_t len,
+                          pro_handler *done)
+{
+    struct file_allocate x = {
+        {site, op, done, file_allocate_call, file_allocate_await, &f->handle, NULL},
+        f, offset, len};
+    t_initiate(&x.call);
+}
+
+struct file_truncate {
+    t_call call;
+    pro_file *f;
+    uint64_t size;
+};
+
+static void file_truncate_call(const t_call *call, pro_handler *done)
+{
+    const struct file_truncate *x = (const struct file_truncate *)call;
+    pro_file_truncate_at(call->site, call->op, x->f, x->size, done);
+}
+
+static int64_t file_truncate_await(const t_call *call)
+{
+    const struct file_truncate *x = (const struct file_truncate *)call;
+    return pro_await_file_truncate_by_at(call->site, x->f, x->size, call->op->deadline_ns);
+}
+
+void t_form_file_truncate(const char *site, pro_op *op, pro_file *f, uint64_t size,
+                          pro_handler *done)
+{
+    struct file_truncate x = {
+        {site, op, done, file_truncate_call, file_truncate_await, &f->handle, NULL},
+        f, size};
+    t_initiate(&x.call);
+}
+
+struct file_advise {
+    t_call call;
+    pro_file *f;
+    uint64_t offset;
+    uint64_t len;
+    pro_advice advice;
+};
+
+static void file_advise_call(const t_call *call, pro_handler *done)
+{
+    const struct file_advise *x = (const struct file_advise *)call;
+    pro_file_advise_at(call->site, call->op, x->f, x->offset, x->len, x->advice, done);
+}
+
+static int64_t file_advise_await(const t_call *call)
+{
+    const struct file_advise *x = (const struct file_advise *)call;
+    return pro_await_file_advise_by_at(call->site, x->f, x->offset, x->len, x->advice,
+        call->op->deadline_ns);
+}
+
+void t_form_file_advise(const char *site, pro_op *op, pro_file *f, uint64_t offset, uint64_t len,
+                        pro_advice advice, pro_handler *done)
+{
+    struct file_advise x = {
+        {site, op, done, file_advise_call, file_advise_await, &f->handle, NULL},
+        f, offset, len, advice};
+    t_initiate(&x.call);
+}
+
+struct file_stat {
+    t_call call;
+    pro_file *f;
+    pro_stat *stat;
+};
+
+static void file_stat_call(const t_call *call, pro_handler *done)
+{
+    const struct file_stat *x = (const struct file_stat *)call;
+    pro_file_stat_at(call->site, call->op, x->f, x->stat, done);
+}
+
+static int64_t file_stat_await(const t_call *call)
+{
+    const struct file_stat *x = (const struct file_stat *)call;
+    return pro_await_file_stat_by_at(call->site, x->f, x->stat, call->op->deadline_ns);
+}
+
+void t_form_file_stat(const char *site, pro_op *op, pro_file *f, pro_stat *stat, pro_handler *done)
+{
+    struct file_stat x = {
+        {site, op, done, file_stat_call, file_stat_await, &f->handle, NULL},
+        f, stat};
+    t_initiate(&x.call);
+}
+
+struct file_list {
+    t_call call;
+    pro_file *f;
+    void *buf;
+    size_t len;
+};
+
+static void file_list_call(const t_call *call, pro_handler *done)
+{
+    const struct file_list *x = (const struct file_list *)call;
+    pro_file_list_at(call->site, call->op, x->f, x->buf, x->len, done);
+}
+
+static int64_t file_list_await(const t_call *call)
+{
+    const struct file_list *x = (const struct file_list *)call;
+    return pro_await_file_list_by_at(call->site, x->f, x->buf, x->len, call->op->deadline_ns);
+}
+
+void t_form_file_list(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                      pro_handler *done)
+{
+    struct file_list x = {
+        {site, op, done, file_list_call, file_list_await, &f->handle, NULL},
+        f, buf, len};
+    t_initiate(&x.call);
+}
+
+struct path_stat {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+    uint32_t flags;
+    pro_stat *stat;
+};
+
+static void path_stat_call(const t_call *call, pro_handler *done)
+{
+    const struct path_stat *x = (const struct path_stat *)call;
+    pro_path_stat_at(call->site, call->op, x->loop, x->path, x->flags, x->stat, done);
+}
+
+static int64_t path_stat_await(const t_call *call)
+{
+    const struct path_stat *x = (const struct path_stat *)call;
+    return pro_await_path_stat_by_at(call->site, x->path, x->flags, x->stat, call->op->deadline_ns);
+}
+
+void t_form_path_stat(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                      uint32_t flags, pro_stat *stat, pro_handler *done)
+{
+    struct path_stat x = {
+        {site, op, done, path_stat_call, path_stat_await, NULL, loop},
+        loop, path, flags, stat};
+    t_initiate(&x.call);
+}
+
+struct path_rename {
+    t_call call;
+    pro_loop *loop;
+    const char *from;
+    const char *to;
+};
+
+static void path_rename_call(const t_call *call, pro_handler *done)
+{
+    const struct path_rename *x = (const struct path_rename *)call;
+    pro_path_rename_at(call->site, call->op, x->loop, x->from, x->to, done);
+}
+
+static int64_t path_rename_await(const t_call *call)
+{
+    const struct path_rename *x = (const struct path_rename *)call;
+    return pro_await_path_rename_by_at(call->site, x->from, x->to, call->op->deadline_ns);
+}
+
+void t_form_path_rename(const char *site, pro_op *op, pro_loop *loop, const char *from,
+                        const char *to, pro_handler *done)
+{
+    struct path_rename x = {
+        {site, op, done, path_rename_call, path_rename_await, NULL, loop},
+        loop, from, to};
+    t_initiate(&x.call);
+}
+
+struct path_link {
+    t_call call;
+    pro_loop *loop;
+    const char *from;
+    const char *to;
+};
+
+static void path_link_call(const t_call *call, pro_handler *done)
+{
+    const struct path_link *x = (const struct path_link *)call;
+    pro_path_link_at(call->site, call->op, x->loop, x->from, x->to, done);
+}
+
+static int64_t path_link_await(const t_call *call)
+{
+    const struct path_link *x = (const struct path_link *)call;
+    return pro_await_path_link_by_at(call->site, x->from, x->to, call->op->deadline_ns);
+}
+
+void t_form_path_link(const char *site, pro_op *op, pro_loop *loop, const char *from,
+                      const char *to, pro_handler *done)
+{
+    struct path_link x = {
+        {site, op, done, path_link_call, path_link_await, NULL, loop},
+        loop, from, to};
+    t_initiate(&x.call);
+}
+
+struct path_symlink {
+    t_call call;
+    pro_loop *loop;
+    const char *target;
+    const char *path;
+};
+
+static void path_symlink_call(const t_call *call, pro_handler *done)
+{
+    const struct path_symlink *x = (const struct path_symlink *)call;
+    pro_path_symlink_at(call->site, call->op, x->loop, x->target, x->path, done);
+}
+
+static int64_t path_symlink_await(const t_call *call)
+{
+    const struct path_symlink *x = (const struct path_symlink *)call;
+    return pro_await_path_symlink_by_at(call->site, x->target, x->path, call->op->deadline_ns);
+}
+
+void t_form_path_symlink(const char *site, pro_op *op, pro_loop *loop, const char *target,
+                         const char *path, pro_handler *done)
+{
+    struct path_symlink x = {
+        {site, op, done, path_symlink_call, path_symlink_await, NULL, loop},
+        loop, target, path};
+    t_initiate(&x.call);
+}
+
+struct path_unlink {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+};
+
+static void path_unlink_call(const t_call *call, pro_handler *done)
+{
+    const struct path_unlink *x = (const struct path_unlink *)call;
+    pro_path_unlink_at(call->site, call->op, x->loop, x->path, done);
+}
+
+static int64_t path_unlink_await(const t_call *call)
+{
+    const struct path_unlink *x = (const struct path_unlink *)call;
+    return pro_await_path_unlink_by_at(call->site, x->path, call->op->deadline_ns);
+}
+
+void t_form_path_unlink(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                        pro_handler *done)
+{
+    struct path_unlink x = {
+        {site, op, done, path_unlink_call, path_unlink_await, NULL, loop},
+        loop, path};
+    t_initiate(&x.call);
+}
+
+struct path_mkdir {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+    uint32_t mode;
+};
+
+static void path_mkdir_call(const t_call *call, pro_handler *done)
+{
+    const struct path_mkdir *x = (const struct path_mkdir *)call;
+    pro_path_mkdir_at(call->site, call->op, x->loop, x->path, x->mode, done);
+}
+
+static int64_t path_mkdir_await(const t_call *call)
+{
+    const struct path_mkdir *x = (const struct path_mkdir *)call;
+    return pro_await_path_mkdir_by_at(call->site, x->path, x->mode, call->op->deadline_ns);
+}
+
+void t_form_path_mkdir(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                       uint32_t mode, pro_handler *done)
+{
+    struct path_mkdir x = {
+        {site, op, done, path_mkdir_call, path_mkdir_await, NULL, loop},
+        loop, path, mode};
+    t_initiate(&x.call);
+}
+
+struct path_rmdir {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+};
+
+static void path_rmdir_call(const t_call *call, pro_handler *done)
+{
+    const struct path_rmdir *x = (const struct path_rmdir *)call;
+    pro_path_rmdir_at(call->site, call->op, x->loop, x->path, done);
+}
+
+static int64_t path_rmdir_await(const t_call *call)
+{
+    const struct path_rmdir *x = (const struct path_rmdir *)call;
+    return pro_await_path_rmdir_by_at(call->site, x->path, call->op->deadline_ns);
+}
+
+void t_form_path_rmdir(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                       pro_handler *done)
+{
+    struct path_rmdir x = {
+        {site, op, done, path_rmdir_call, path_rmdir_await, NULL, loop},
+        loop, path};
+    t_initiate(&x.call);
+}
+
+struct path_read {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+    size_t size_max;
+    pro_bytes *bytes;
+};
+
+static void path_read_call(const t_call *call, pro_handler *done)
+{
+    const struct path_read *x = (const struct path_read *)call;
+    pro_path_read_at(call->site, call->op, x->loop, x->path, x->size_max, x->bytes, done);
+}
+
+static int64_t path_read_await(const t_call *call)
+{
+    const struct path_read *x = (const struct path_read *)call;
+    return pro_await_path_read_by_at(call->site, x->path, x->size_max, x->bytes,
+        call->op->deadline_ns);
+}
+
+void t_form_path_read(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                      size_t size_max, pro_bytes *bytes, pro_handler *done)
+{
+    struct path_read x = {
+        {site, op, done, path_read_call, path_read_await, NULL, loop},
+        loop, path, size_max, bytes};
+    t_initiate(&x.call);
+}
+
+struct path_replace {
+    t_call call;
+    pro_loop *loop;
+    const char *path;
+    const void *buf;
+    size_t len;
+    uint32_t mode;
+};
+
+static void path_replace_call(const t_call *call, pro_handler *done)
+{
+    const struct path_replace *x = (const struct path_replace *)call;
+    pro_path_replace_at(call->site, call->op, x->loop, x->path, x->buf, x->len, x->mode, done);
+}
+
+static int64_t path_replace_await(const t_call *call)
+{
+    const struct path_replace *x = (const struct path_replace *)call;
+    return pro_await_path_replace_by_at(call->site, x->path, x->buf, x->len, x->mode,
+        call->op->deadline_ns);
+}
+
+void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                         const void *buf, size_t len, uint32_t mode, pro_handler *done)
+{
+    struct path_replace x = {
+        {site, op, done, path_replace_call, path_replace_await, NULL, loop},
+        loop, path, buf, len, mode};
+    t_initiate(&x.call);
+}

@@ -66,6 +66,52 @@ void t_form_run_blocking(const char *site, pro_op *op, pro_loop *loop, pro_block
                          void *arg, pro_handler *done);
 void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_blocking_fn *fn,
                               void *arg, pro_handler *done);
+void t_form_file_open(const char *site, pro_op *op, pro_file *f, pro_loop *loop, pro_scope *scope,
+                      const char *path, uint32_t flags, uint32_t mode, pro_handler *done);
+void t_form_file_open_temporary(const char *site, pro_op *op, pro_file *f, pro_loop *loop,
+                                pro_scope *scope, const char *directory, pro_handler *done);
+void t_form_file_close(const char *site, pro_op *op, pro_file *f, pro_handler *done);
+void t_form_file_read(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                      uint64_t offset, pro_handler *done);
+void t_form_file_read_exactly(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                              uint64_t offset, pro_handler *done);
+void t_form_file_write(const char *site, pro_op *op, pro_file *f, const void *buf, size_t len,
+                       uint64_t offset, pro_handler *done);
+void t_form_file_readv(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                       size_t count, uint64_t offset, pro_handler *done);
+void t_form_file_readv_exactly(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                               size_t count, uint64_t offset, pro_handler *done);
+void t_form_file_writev(const char *site, pro_op *op, pro_file *f, const pro_vec *vecs,
+                        size_t count, uint64_t offset, pro_handler *done);
+void t_form_file_sync(const char *site, pro_op *op, pro_file *f, pro_handler *done);
+void t_form_file_datasync(const char *site, pro_op *op, pro_file *f, pro_handler *done);
+void t_form_file_allocate(const char *site, pro_op *op, pro_file *f, uint64_t offset, uint64_t len,
+                          pro_handler *done);
+void t_form_file_truncate(const char *site, pro_op *op, pro_file *f, uint64_t size,
+                          pro_handler *done);
+void t_form_file_advise(const char *site, pro_op *op, pro_file *f, uint64_t offset, uint64_t len,
+                        pro_advice advice, pro_handler *done);
+void t_form_file_stat(const char *site, pro_op *op, pro_file *f, pro_stat *stat, pro_handler *done);
+void t_form_file_list(const char *site, pro_op *op, pro_file *f, void *buf, size_t len,
+                      pro_handler *done);
+void t_form_path_stat(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                      uint32_t flags, pro_stat *stat, pro_handler *done);
+void t_form_path_rename(const char *site, pro_op *op, pro_loop *loop, const char *from,
+                        const char *to, pro_handler *done);
+void t_form_path_link(const char *site, pro_op *op, pro_loop *loop, const char *from,
+                      const char *to, pro_handler *done);
+void t_form_path_symlink(const char *site, pro_op *op, pro_loop *loop, const char *target,
+                         const char *path, pro_handler *done);
+void t_form_path_unlink(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                        pro_handler *done);
+void t_form_path_mkdir(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                       uint32_t mode, pro_handler *done);
+void t_form_path_rmdir(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                       pro_handler *done);
+void t_form_path_read(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                      size_t size_max, pro_bytes *bytes, pro_handler *done);
+void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const char *path,
+                         const void *buf, size_t len, uint32_t mode, pro_handler *done);
 
 #undef pro_connect
 #define pro_connect(...) t_form_connect(PRO_SITE, __VA_ARGS__)
@@ -139,5 +185,55 @@ void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_
 #define pro_run_blocking(...) t_form_run_blocking(PRO_SITE, __VA_ARGS__)
 #undef pro_run_blocking_wait
 #define pro_run_blocking_wait(...) t_form_run_blocking_wait(PRO_SITE, __VA_ARGS__)
+#undef pro_file_open
+#define pro_file_open(...) t_form_file_open(PRO_SITE, __VA_ARGS__)
+#undef pro_file_open_temporary
+#define pro_file_open_temporary(...) t_form_file_open_temporary(PRO_SITE, __VA_ARGS__)
+#undef pro_file_close
+#define pro_file_close(...) t_form_file_close(PRO_SITE, __VA_ARGS__)
+#undef pro_file_read
+#define pro_file_read(...) t_form_file_read(PRO_SITE, __VA_ARGS__)
+#undef pro_file_read_exactly
+#define pro_file_read_exactly(...) t_form_file_read_exactly(PRO_SITE, __VA_ARGS__)
+#undef pro_file_write
+#define pro_file_write(...) t_form_file_write(PRO_SITE, __VA_ARGS__)
+#undef pro_file_readv
+#define pro_file_readv(...) t_form_file_readv(PRO_SITE, __VA_ARGS__)
+#undef pro_file_readv_exactly
+#define pro_file_readv_exactly(...) t_form_file_readv_exactly(PRO_SITE, __VA_ARGS__)
+#undef pro_file_writev
+#define pro_file_writev(...) t_form_file_writev(PRO_SITE, __VA_ARGS__)
+#undef pro_file_sync
+#define pro_file_sync(...) t_form_file_sync(PRO_SITE, __VA_ARGS__)
+#undef pro_file_datasync
+#define pro_file_datasync(...) t_form_file_datasync(PRO_SITE, __VA_ARGS__)
+#undef pro_file_allocate
+#define pro_file_allocate(...) t_form_file_allocate(PRO_SITE, __VA_ARGS__)
+#undef pro_file_truncate
+#define pro_file_truncate(...) t_form_file_truncate(PRO_SITE, __VA_ARGS__)
+#undef pro_file_advise
+#define pro_file_advise(...) t_form_file_advise(PRO_SITE, __VA_ARGS__)
+#undef pro_file_stat
+#define pro_file_stat(...) t_form_file_stat(PRO_SITE, __VA_ARGS__)
+#undef pro_file_list
+#define pro_file_list(...) t_form_file_list(PRO_SITE, __VA_ARGS__)
+#undef pro_path_stat
+#define pro_path_stat(...) t_form_path_stat(PRO_SITE, __VA_ARGS__)
+#undef pro_path_rename
+#define pro_path_rename(...) t_form_path_rename(PRO_SITE, __VA_ARGS__)
+#undef pro_path_link
+#define pro_path_link(...) t_form_path_link(PRO_SITE, __VA_ARGS__)
+#undef pro_path_symlink
+#define pro_path_symlink(...) t_form_path_symlink(PRO_SITE, __VA_ARGS__)
+#undef pro_path_unlink
+#define pro_path_unlink(...) t_form_path_unlink(PRO_SITE, __VA_ARGS__)
+#undef pro_path_mkdir
+#define pro_path_mkdir(...) t_form_path_mkdir(PRO_SITE, __VA_ARGS__)
+#undef pro_path_rmdir
+#define pro_path_rmdir(...) t_form_path_rmdir(PRO_SITE, __VA_ARGS__)
+#undef pro_path_read
+#define pro_path_read(...) t_form_path_read(PRO_SITE, __VA_ARGS__)
+#undef pro_path_replace
+#define pro_path_replace(...) t_form_path_replace(PRO_SITE, __VA_ARGS__)
 
 #endif

@@ -672,6 +672,7 @@ const pri_engine pri_engine_epoll = {
     .caps = PRI_CAPS_POLL,
     .name = "epoll",
     .net = &pri_os_net,
+    .call = pri_os_call,
     .nonblocking = 1,
     .features = "epoll_pwait2",
     .probe = epoll_probe,

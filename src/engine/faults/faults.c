@@ -259,7 +259,8 @@ static uint64_t when(faults *f, const pro_loop *loop, entry *e)
 static void start(pro_loop *loop, pri_step *step)
 {
     faults *f = faults_of(loop);
-    entry  *e = step->handle ? entry_of(f, step->handle) : NULL;
+    bool    is_queued = step->handle && step->kind != PRI_STEP_CALL; /* those have no lane */
+    entry  *e = is_queued ? entry_of(f, step->handle) : NULL;
     if (!e) {
         f->inner->start(loop, step);
         return;

@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 
 #include "core/layout.h"
+#include "engine/uring/call.h"
 #include "engine/uring/probe.h"
 
 _Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
@@ -156,6 +157,10 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
     words->state = state | IN_RING;
     sqe->user_data = words->tag;
+    if (step->kind == PRI_STEP_CALL) { /* it may be of no handle */
+        pri_uring_fill_call(step, sqe);
+        return;
+    }
     sqe->fd = (int)handle->pri_fd;
     if ((state & POLLING) || step->kind > PRI_STEP_SEND) {
         fill_other(step, sqe, features);

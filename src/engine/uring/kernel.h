@@ -7,4 +7,7 @@
 #define PRI_IORING_ENTER_NO_IOWAIT (1u << 7)
 #define PRI_IORING_FEAT_NO_IOWAIT (1u << 17)
 
+/* Opcodes. */
+enum { PRI_IORING_OP_FTRUNCATE = 55 };
+
 #endif

@@ -194,8 +194,8 @@ static bool has_op(const struct io_uring_probe *probe, unsigned op)
 }
 
 /* Which of the wanted features the ring has; or a negated system number. */
-static int look(struct io_uring *ring, uint32_t *features, const pri_engine_options *options,
-                pri_why *why)
+static int look(struct io_uring *ring, uint32_t *features, uint64_t *calls,
+                const pri_engine_options *options, pri_why *why)
 {
     for (size_t i = 0; i < sizeof needed_bits / sizeof needed_bits[0]; i++) {
         if (ring->features & needed_bits[i].bit) continue;
@@ -219,11 +219,12 @@ static int look(struct io_uring *ring, uint32_t *features, const pri_engine_opti
         if (!(ring->features & bits[i].bit)) *features &= ~bits[i].feature;
     if (!has_op(&list.probe, IORING_OP_SOCKET)) /* quirk born_with_socket */
         *features &= ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST);
+    *calls = *features & PRI_URING_FILES ? pri_uring_calls(&list.probe, options->mask, why) : 0;
     return 0;
 }
 
-int pri_uring_open(struct io_uring *ring, uint32_t *out, const pri_engine_options *options,
-                   pri_why *why)
+int pri_uring_open(struct io_uring *ring, uint32_t *out, uint64_t *calls,
+                   const pri_engine_options *options, pri_why *why)
 {
     uint32_t features = 0;
     for (int i = 0; i < ROWS; i++)
@@ -238,7 +239,7 @@ int pri_uring_open(struct io_uring *ring, uint32_t *out, const pri_engine_option
     }
     if (error) goto refused;
     if (features & PRI_URING_DEFER_TASKRUN) features &= ~(uint32_t)PRI_URING_COOP_TASKRUN;
-    error = look(ring, &features, options, why);
+    error = look(ring, &features, calls, options, why);
     if (error) goto close_ring;
     if (why) explain_features(features, options->mask, why);
     *out = features;
@@ -255,7 +256,8 @@ int pri_uring_probe(const pri_engine_options *options, pri_why *why)
 {
     struct io_uring ring;
     uint32_t        features;
-    int             error = pri_uring_open(&ring, &features, options, why);
+    uint64_t        calls;
+    int             error = pri_uring_open(&ring, &features, &calls, options, why);
     if (!error) io_uring_queue_exit(&ring);
     return error;
 }

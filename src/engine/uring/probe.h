@@ -20,7 +20,8 @@
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
     X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \
     X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
-    X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")
+    X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")                                   \
+    X(FILES, "files", "all calls of files go to threads of the loop")
 
 enum {
 #define PRI_URING_ENUM(id, word, without) PRI_URING_##id##_BIT,
@@ -34,10 +35,14 @@ enum {
 #undef PRI_URING_ENUM
 };
 
-/* Make a ring (disabled, if it has SINGLE_ISSUER) and find out which features are in force.  why may
- * be NULL.  0, or a negated system number, and then there is no ring. */
-int pri_uring_open(struct io_uring *ring, uint32_t *features, const pri_engine_options *options,
-                   pri_why *why);
+/* Make a ring (disabled, if it has SINGLE_ISSUER) and find out which features are in force, and which calls
+ * (os/call.h) it does.  why may be NULL.  0, or a negated system number, and then there is no ring. */
+int pri_uring_open(struct io_uring *ring, uint32_t *features, uint64_t *calls,
+                   const pri_engine_options *options, pri_why *why);
+
+/* call.c: the calls that a ring with these opcodes does, but for those that are masked, as bits of
+ * 1 << PRI_CALL_*; says which it does not, if why is not NULL. */
+uint64_t pri_uring_calls(const struct io_uring_probe *probe, const char *mask, pri_why *why);
 
 /* The engine's probe: open, say why, close. */
 int pri_uring_probe(const pri_engine_options *options, pri_why *why);

@@ -305,6 +305,14 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         return true;
     }
     if (more) return false;
+    if (step->kind == PRI_STEP_CALL) {
+        if (result == -EINTR) {
+            submit_again(u, step, 0);
+            return false;
+        }
+        if (result >= 0) pri_uring_call_done(step, result);
+        goto over;
+    }
 
     switch (result) {
     case -EINTR: submit_again(u, step, step->flags & PRI_STEP_BATCH ? POLLING : 0); return false;
@@ -334,6 +342,7 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         return false;
     default: break;
     }
+over:
     set_phase(words, REPORTED);
     if (result >= 0) {
         bool is_poll = step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
@@ -507,7 +516,8 @@ static int uring_init(pro_loop *loop, const pri_engine_options *options, pri_why
         error = -errno;
         goto free_state;
     }
-    error = pri_uring_open(&u->ring, &u->features, options, NULL);
+    uint64_t calls;
+    error = pri_uring_open(&u->ring, &u->features, &calls, options, NULL);
     if (error) goto close_wake;
     PRI_URING_COMPLETED();
 
@@ -523,6 +533,7 @@ static int uring_init(pro_loop *loop, const pri_engine_options *options, pri_why
     pri_list_init(&u->cancels);
     pri_list_init(&u->ended);
     pri_loop_set_engine_state(loop, u);
+    pri_loop_set_native(loop, calls);
     return 0;
 
 close_wake:
@@ -585,10 +596,13 @@ const pri_engine pri_engine_uring = {
     .caps = PRI_CAPS_POLL,
     .name = "uring",
     .net = &pri_os_net,
+    .call = pri_os_call,
     .nonblocking = 0,
 #define COMMA_WORD(id, word, without) "," word
-    .features = &("" PRI_URING_FEATURES(COMMA_WORD))[1],
+#define COMMA_NAME(what, name) "," name
+    .features = &("" PRI_URING_FEATURES(COMMA_WORD) PRI_CALLS(COMMA_NAME))[1],
 #undef COMMA_WORD
+#undef COMMA_NAME
     .probe = pri_uring_probe,
     .init = uring_init,
     .fini = uring_fini,
