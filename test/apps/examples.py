@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 
 from lib import harness
@@ -382,6 +383,34 @@ def timers_tick(engine):
     want = ["tick %d, due at %d ms" % (i, 50 * i) for i in range(1, 6)]
     want.append("an hour of patience: canceled")
     equal((done.returncode, done.stdout.splitlines()), (0, want), "timers")
+
+
+def fnv1a(data):
+    value = 0xcbf29ce484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001b3 % 2**64
+    return "%016x" % value
+
+
+@case_per_engine
+def hash_coroutine_hashes_a_tree(engine):
+    with tempfile.TemporaryDirectory() as tree:
+        want = []
+        for i in range(40):
+            folder = os.path.join(tree, "d%d" % (i % 7), "e")
+            os.makedirs(folder, exist_ok=True)
+            path = os.path.join(folder, "f%d" % i)
+            data = bytes((i * j) % 251 for j in range(i * 311))
+            with open(path, "wb") as file:
+                file.write(data)
+            want.append("%s  %s" % (fnv1a(data), path))
+        done = run("hash_coroutine", engine, "--progress", tree)
+        equal(sorted(done.stdout.splitlines()), sorted(want), "hashes")
+        check("40 files" in done.stderr, done.stderr)
+        equal(done.returncode, 0, "status")
+        done = run("hash_coroutine", engine, os.path.join(tree, "none"))
+        equal(done.returncode, 1, "status for what is not there")
+        check("no such file" in done.stderr, done.stderr)
 
 
 if __name__ == "__main__":
