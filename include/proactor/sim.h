@@ -245,6 +245,7 @@ typedef struct pro_sim_stats {
     uint64_t virtual_ns; /* since the world began */
     uint64_t connections, bytes, resets, crashes, partitions;
     uint32_t faults; /* kinds that this seed has on */
+    uint32_t struck; /* those of them that did something so far */
 } pro_sim_stats;
 
 PRO_API void pro_sim_stats_get(const pro_sim *world, pro_sim_stats *stats);

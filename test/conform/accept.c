@@ -449,8 +449,8 @@ CONFORM(an_accept_pending_at_exit_does_not_hang_the_exit)
 /* Before anything is made that a skip would leave behind. */
 static void descriptors_can_be_scarce(void)
 {
-    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
-    t_os_descriptors_restore();
+    if (!t_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
+    t_descriptors_restore();
 }
 
 static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handler *done))
@@ -464,12 +464,12 @@ static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handle
     t_poll(loop);
     peer raw = peer_connect(&address);
 
-    CHECK(t_os_descriptors_exhaust());
+    CHECK(t_descriptors_exhaust());
     begin(&none->op, l, t_done);
     t_wait(loop, none);
     pro_loop_stats stats;
     pro_loop_stats_get(loop, &stats);
-    t_os_descriptors_restore();
+    t_descriptors_restore();
     CHECK_ERROR(none->error, PRO_EMFILE);
     CHECK_EQ(none->flags & PRO_MORE, 0);
     CHECK_LT(stats.turns, 20); /* it did not spin */
@@ -516,13 +516,13 @@ CONFORM(a_socket_or_listener_without_descriptors_stays_the_callers)
     pro_address   address = peer_nobody(), any = pro_address_loopback(PRO_IPV4, 0);
     t_poll(loop);
 
-    CHECK(t_os_descriptors_exhaust());
+    CHECK(t_descriptors_exhaust());
     int opened = pro_socket_open(s, loop, NULL, PRO_IPV4);
     int listening = pro_listen(l, loop, NULL, &any, NULL);
     pro_socket_init(c, loop, NULL);
     pro_connect(&connect->op, c, &address, t_done);
     t_wait(loop, connect);
-    t_os_descriptors_restore();
+    t_descriptors_restore();
     CHECK_ERROR(opened, PRO_EMFILE);
     CHECK_ERROR(listening, PRO_EMFILE);
     CHECK_DONE(connect, PRO_EMFILE, 0);

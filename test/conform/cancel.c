@@ -160,7 +160,7 @@ static void many_are_canceled(struct many *x, const char *which)
     t_op       *ops[] = {&x->recv1, &x->queued1, &x->recv2, &x->timer1, &x->timer2, &x->accept};
     const char *letters = "rqstua";
     for (int i = 0; i < 6; i++) CHECK_EQ(ops[i]->done, 0); /* never inside */
-    for (int i = 0; i < 5; i++) t_poll(x->loop);
+    t_settle(x->loop);
     for (int i = 0; i < 6; i++) {
         bool canceled = strchr(which, letters[i]) != NULL;
         CHECK_EQ(ops[i]->done, canceled);

@@ -334,9 +334,9 @@ CONFORM(a_datagram_socket_without_descriptors_stays_the_callers)
     pro_datagram *d = t_new(pro_datagram);
     bound(loop, d, PRO_IPV4);
     d_close(loop, d);
-    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be used up here");
+    if (!t_descriptors_exhaust()) t_skip("descriptors cannot be used up here");
     int error = pro_datagram_open(d, loop, NULL, PRO_IPV4);
-    t_os_descriptors_restore();
+    t_descriptors_restore();
     CHECK_ERROR(error, PRO_EMFILE);
     CHECK_ERROR(pro_datagram_open(d, loop, NULL, PRO_IPV4), PRO_OK);
     d_close(loop, d);

@@ -10,7 +10,7 @@
 static void check_not_early(t_op *t)
 {
     uint64_t *when = t->ctx;
-    CHECK(t_os_clock_ns() >= *when);
+    CHECK(t_clock_ns() >= *when);
 }
 
 CONFORM(a_timer_never_runs_before_its_time)
@@ -25,7 +25,7 @@ CONFORM(a_timer_never_runs_before_its_time)
         timers[i].then = check_not_early;
         /* From the loop's time on, which is not later than the real one. */
         when[i] = pro_loop_now(loop) + delay;
-        CHECK(pro_loop_now(loop) <= t_os_clock_ns());
+        CHECK(pro_loop_now(loop) <= t_clock_ns());
         if (i % 2)
             pro_timer_start(&timers[i].op, loop, when[i], t_done);
         else
@@ -216,8 +216,8 @@ CONFORM(the_time_of_a_loop_never_goes_back_and_is_never_zero)
 static void the_same_time(t_op *t)
 {
     pro_loop *loop = t->ctx;
-    uint64_t  now = pro_loop_now(loop), real = t_os_clock_ns();
-    while (t_os_clock_ns() == real) {}
+    uint64_t  now = pro_loop_now(loop), real = t_clock_ns();
+    while (t_clock_ns() == real) {}
     CHECK_EQ(pro_loop_now(loop), now);
 }
 

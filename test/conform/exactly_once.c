@@ -684,7 +684,7 @@ CONFORM(exactly_once_over_a_million_operations)
     pro_scope_close(pro_loop_scope(w->loop));
     t_run(w->loop);
     check_sums(w);
-    check_shares(w);
+    if (!t_has_weather()) check_shares(w);
     while (w->spent != NULL) free(task_new(w)); /* which is cleared */
 
     t_note("  %ld operations, %ld bytes, %ld connections taken, %ld + %ld reused and freed\n",

@@ -8,6 +8,9 @@
 /* Handlers on the stack of this thread. */
 static _Thread_local int inside;
 
+bool t_in_handler(void) { return inside > 0; }
+void t_no_handler(void) { inside = 0; }
+
 t_op *t_of(pro_op *op) { return pro_container_of(op, t_op, op); }
 
 int t_completions(void) { return atomic_load(&t_current->completions); }
@@ -16,12 +19,12 @@ void t_done(pro_op *op)
 {
     t_run_state *run = t_current;
     t_op        *t = t_of(op);
-    if (inside++ != 0) FAIL("the handler of a %s ran inside another call", pro_op_name(op));
-    if (op->deadline_ns != PRO_NEVER) FAIL("a deadline was not consumed by its handler");
+    if (inside++ != 0) FAIL_FIRMLY("the handler of a %s ran inside another call", pro_op_name(op));
+    if (op->deadline_ns != PRO_NEVER) FAIL_FIRMLY("a deadline was not consumed by its handler");
     if (pro_op_in_flight(op) != ((op->flags & PRO_MORE) != 0))
-        FAIL("in its handler a %s is in flight: %d", pro_op_name(op), pro_op_in_flight(op));
-    if (op->error > 0) FAIL("an error above zero: %d", (int)op->error);
-    if (op->error == PRO_EAGAIN) FAIL("would-block leaked out of a %s", pro_op_name(op));
+        FAIL_FIRMLY("in its handler a %s is in flight: %d", pro_op_name(op), pro_op_in_flight(op));
+    if (op->error > 0) FAIL_FIRMLY("an error above zero: %d", (int)op->error);
+    if (op->error == PRO_EAGAIN) FAIL_FIRMLY("would-block leaked out of a %s", pro_op_name(op));
     t->done++;
     t->error = op->error;
     t->value = op->value;

@@ -6,23 +6,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct t_thread t_thread;
+/* ---- Of the system: for the runner --------------------------------------------------------------- */
 
-/* Start fn(arg), as a part of the running sentence; wait for its end. */
-t_thread *t_thread_start(void (*fn)(void *arg), void *arg);
-void      t_thread_join(t_thread *thread);
+typedef struct t_os_thread t_os_thread;
 
-/* The same for the runner, outside of any sentence. */
-t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg);
+t_os_thread *t_os_thread_start(void (*fn)(void *arg), void *arg);
+void         t_os_thread_join(t_os_thread *thread);
 
 /* Counts what was set and not yet waited for. */
-typedef struct t_event t_event;
+typedef struct t_os_event t_os_event;
 
-t_event *t_event_new(void);
-void     t_event_free(t_event *event);
-void     t_event_set(t_event *event);
-void     t_event_wait(t_event *event);
-bool     t_event_wait_ns(t_event *event, uint64_t ns); /* false: it was not set in time */
+t_os_event *t_os_event_new(void);
+void        t_os_event_free(t_os_event *event);
+void        t_os_event_set(t_os_event *event);
+bool        t_os_event_wait_ns(t_os_event *event, uint64_t ns); /* false: it was not set in time */
 
 /* Block this thread for good. */
 _Noreturn void t_os_park(void);
@@ -42,5 +39,26 @@ int t_os_fault(void *ctx, const char *call);
 
 /* How many times slower than usual the program runs, by the looks of it: 1, 5, 20. */
 int t_os_slowness(void);
+
+/* ---- Of the sentence: in a simulated world they are that one's (threads.c) ------------------------ */
+
+typedef struct t_thread t_thread;
+typedef struct t_event  t_event;
+
+/* Start fn(arg), as a part of the running sentence; wait for its end. */
+t_thread *t_thread_start(void (*fn)(void *arg), void *arg);
+void      t_thread_join(t_thread *thread);
+
+t_event *t_event_new(void);
+void     t_event_free(t_event *event);
+void     t_event_set(t_event *event);
+void     t_event_wait(t_event *event); /* by one thread at a time */
+
+/* Monotonic; never the same twice in a row for ever. */
+uint64_t t_clock_ns(void);
+
+/* As t_os_descriptors_exhaust and restore. */
+bool t_descriptors_exhaust(void);
+void t_descriptors_restore(void);
 
 #endif

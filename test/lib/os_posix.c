@@ -13,7 +13,7 @@
 
 /* ---- Threads, events ------------------------------------------------------------------------- */
 
-struct t_thread {
+struct t_os_thread {
     pthread_t id;
     void (*fn)(void *arg);
     void        *arg;
@@ -22,15 +22,15 @@ struct t_thread {
 
 static void *thread_main(void *arg)
 {
-    t_thread *thread = arg;
+    t_os_thread *thread = arg;
     t_current = thread->run;
     thread->fn(thread->arg);
     return NULL;
 }
 
-t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
+t_os_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
 {
-    t_thread *thread = calloc(1, sizeof *thread);
+    t_os_thread *thread = calloc(1, sizeof *thread);
     if (thread == NULL) abort();
     thread->fn = fn;
     thread->arg = arg;
@@ -39,23 +39,21 @@ t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
     return thread;
 }
 
-t_thread *t_thread_start(void (*fn)(void *arg), void *arg) { return t_os_thread_start(fn, arg); }
-
-void t_thread_join(t_thread *thread)
+void t_os_thread_join(t_os_thread *thread)
 {
     pthread_join(thread->id, NULL);
     free(thread);
 }
 
-struct t_event {
+struct t_os_event {
     pthread_mutex_t mutex;
     pthread_cond_t  cond;
     unsigned        count;
 };
 
-t_event *t_event_new(void)
+t_os_event *t_os_event_new(void)
 {
-    t_event           *event = calloc(1, sizeof *event);
+    t_os_event        *event = calloc(1, sizeof *event);
     pthread_condattr_t attr;
     if (event == NULL) abort();
     pthread_mutex_init(&event->mutex, NULL);
@@ -66,14 +64,14 @@ t_event *t_event_new(void)
     return event;
 }
 
-void t_event_free(t_event *event)
+void t_os_event_free(t_os_event *event)
 {
     pthread_cond_destroy(&event->cond);
     pthread_mutex_destroy(&event->mutex);
     free(event);
 }
 
-void t_event_set(t_event *event)
+void t_os_event_set(t_os_event *event)
 {
     pthread_mutex_lock(&event->mutex);
     event->count++;
@@ -81,7 +79,7 @@ void t_event_set(t_event *event)
     pthread_mutex_unlock(&event->mutex);
 }
 
-bool t_event_wait_ns(t_event *event, uint64_t ns)
+bool t_os_event_wait_ns(t_os_event *event, uint64_t ns)
 {
     uint64_t        end = t_os_clock_ns() + ns;
     struct timespec at = {(time_t)(end / PRO_SEC), (long)(end % PRO_SEC)};
@@ -93,11 +91,6 @@ bool t_event_wait_ns(t_event *event, uint64_t ns)
     if (set) event->count--;
     pthread_mutex_unlock(&event->mutex);
     return set;
-}
-
-void t_event_wait(t_event *event)
-{
-    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {}
 }
 
 _Noreturn void t_os_park(void)

@@ -11,7 +11,7 @@
 
 /* ---- Threads, events ------------------------------------------------------------------------- */
 
-struct t_thread {
+struct t_os_thread {
     HANDLE handle;
     void (*fn)(void *arg);
     void        *arg;
@@ -20,15 +20,15 @@ struct t_thread {
 
 static DWORD WINAPI thread_main(void *arg)
 {
-    t_thread *thread = arg;
+    t_os_thread *thread = arg;
     t_current = thread->run;
     thread->fn(thread->arg);
     return 0;
 }
 
-t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
+t_os_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
 {
-    t_thread *thread = calloc(1, sizeof *thread);
+    t_os_thread *thread = calloc(1, sizeof *thread);
     if (thread == NULL) abort();
     thread->fn = fn;
     thread->arg = arg;
@@ -38,33 +38,31 @@ t_thread *t_os_thread_start(void (*fn)(void *arg), void *arg)
     return thread;
 }
 
-t_thread *t_thread_start(void (*fn)(void *arg), void *arg) { return t_os_thread_start(fn, arg); }
-
-void t_thread_join(t_thread *thread)
+void t_os_thread_join(t_os_thread *thread)
 {
     WaitForSingleObject(thread->handle, INFINITE);
     CloseHandle(thread->handle);
     free(thread);
 }
 
-struct t_event {
+struct t_os_event {
     SRWLOCK            lock;
     CONDITION_VARIABLE changed;
     unsigned           count;
 };
 
-t_event *t_event_new(void)
+t_os_event *t_os_event_new(void)
 {
-    t_event *event = calloc(1, sizeof *event);
+    t_os_event *event = calloc(1, sizeof *event);
     if (event == NULL) abort();
     InitializeSRWLock(&event->lock);
     InitializeConditionVariable(&event->changed);
     return event;
 }
 
-void t_event_free(t_event *event) { free(event); }
+void t_os_event_free(t_os_event *event) { free(event); }
 
-void t_event_set(t_event *event)
+void t_os_event_set(t_os_event *event)
 {
     AcquireSRWLockExclusive(&event->lock);
     event->count++;
@@ -72,7 +70,7 @@ void t_event_set(t_event *event)
     ReleaseSRWLockExclusive(&event->lock);
 }
 
-bool t_event_wait_ns(t_event *event, uint64_t ns)
+bool t_os_event_wait_ns(t_os_event *event, uint64_t ns)
 {
     uint64_t now, end = t_os_clock_ns() + ns;
     AcquireSRWLockExclusive(&event->lock);
@@ -84,11 +82,6 @@ bool t_event_wait_ns(t_event *event, uint64_t ns)
     if (set) event->count--;
     ReleaseSRWLockExclusive(&event->lock);
     return set;
-}
-
-void t_event_wait(t_event *event)
-{
-    while (!t_event_wait_ns(event, 3600 * PRO_SEC)) {}
 }
 
 _Noreturn void t_os_park(void)

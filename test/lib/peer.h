@@ -1,5 +1,6 @@
-/* Raw TCP, blocking, without the library: the other side of a connection.  What fails unexpectedly
- * here fails the sentence.  peer_posix.c has it for POSIX. */
+/* The other side of a connection, blocking: TCP of the system without the library (peer_posix.c), and in
+ * a simulated world a socket of another machine (peer_sim.c).  What fails unexpectedly here fails the
+ * sentence. */
 #ifndef TEST_LIB_PEER_H
 #define TEST_LIB_PEER_H
 
@@ -11,7 +12,7 @@
 
 typedef intptr_t peer; /* a descriptor */
 
-/* Listen on a free port of 127.0.0.1; *address is where. */
+/* Listen on a free port, of 127.0.0.1 or the other machine; *address is where. */
 peer peer_listen(pro_address *address);
 peer peer_accept(peer listener);
 peer peer_connect(const pro_address *address);

@@ -1,5 +1,5 @@
-/* lib/peer.h on POSIX. */
-#include "lib/peer.h"
+/* lib/raw.h on POSIX. */
+#include "lib/raw.h"
 
 #include "lib/test.h"
 
@@ -45,9 +45,9 @@ static peer listen_backlog(pro_address *address, int backlog)
     return fd;
 }
 
-peer peer_listen(pro_address *address) { return listen_backlog(address, 1024); }
+peer raw_listen(pro_address *address) { return listen_backlog(address, 1024); }
 
-peer peer_accept(peer listener)
+peer raw_accept(peer listener)
 {
     int fd;
     do fd = accept((int)listener, NULL, NULL);
@@ -56,7 +56,7 @@ peer peer_accept(peer listener)
     return fd;
 }
 
-peer peer_connect(const pro_address *address)
+peer raw_connect(const pro_address *address)
 {
     struct sockaddr_in in;
     int                fd = stream_socket(0);
@@ -65,7 +65,7 @@ peer peer_connect(const pro_address *address)
     return fd;
 }
 
-void peer_pair(peer pair[2])
+void raw_pair(peer pair[2])
 {
     int fds[2];
     PEER_CHECK("socketpair", socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
@@ -73,7 +73,7 @@ void peer_pair(peer pair[2])
     pair[1] = fds[1];
 }
 
-int64_t peer_read(peer p, void *buf, size_t len)
+int64_t raw_read(peer p, void *buf, size_t len)
 {
     ssize_t n;
     do n = recv((int)p, buf, len, 0);
@@ -83,11 +83,11 @@ int64_t peer_read(peer p, void *buf, size_t len)
     return n;
 }
 
-int64_t peer_read_exactly(peer p, void *buf, size_t len)
+int64_t raw_read_exactly(peer p, void *buf, size_t len)
 {
     size_t got = 0;
     while (got < len) {
-        int64_t n = peer_read(p, (char *)buf + got, len - got);
+        int64_t n = raw_read(p, (char *)buf + got, len - got);
         if (n < 0) return -1;
         if (n == 0) break;
         got += (size_t)n;
@@ -95,7 +95,7 @@ int64_t peer_read_exactly(peer p, void *buf, size_t len)
     return (int64_t)got;
 }
 
-bool peer_write(peer p, const void *buf, size_t len)
+bool raw_write(peer p, const void *buf, size_t len)
 {
     const char *bytes = buf;
     while (len > 0) {
@@ -109,18 +109,18 @@ bool peer_write(peer p, const void *buf, size_t len)
     return true;
 }
 
-void peer_shutdown(peer p) { PEER_CHECK("shutdown", shutdown((int)p, SHUT_WR)); }
+void raw_shutdown(peer p) { PEER_CHECK("shutdown", shutdown((int)p, SHUT_WR)); }
 
-void peer_close(peer p) { close((int)p); }
+void raw_close(peer p) { close((int)p); }
 
-void peer_reset(peer p)
+void raw_reset(peer p)
 {
     struct linger now = {1, 0};
     PEER_CHECK("setsockopt", setsockopt((int)p, SOL_SOCKET, SO_LINGER, &now, sizeof now));
     close((int)p);
 }
 
-void peer_buffers(peer p, int send, int recv)
+void raw_buffers(peer p, int send, int recv)
 {
     if (send > 0)
         PEER_CHECK("setsockopt", setsockopt((int)p, SOL_SOCKET, SO_SNDBUF, &send, sizeof send));
@@ -129,7 +129,7 @@ void peer_buffers(peer p, int send, int recv)
 }
 
 /* A listener with a full backlog does not answer: fill it until a connect stays under way. */
-bool peer_silence_begin(peer_silence *silence)
+bool raw_silence_begin(peer_silence *silence)
 {
     struct sockaddr_in in;
     bool               silent = false;
@@ -142,19 +142,19 @@ bool peer_silence_begin(peer_silence *silence)
         struct pollfd poll_fd = {fd, POLLOUT, 0};
         silent = errno == EINPROGRESS && poll(&poll_fd, 1, 0) == 0;
     }
-    if (!silent) peer_silence_end(silence);
+    if (!silent) raw_silence_end(silence);
     return silent;
 }
 
-void peer_silence_end(peer_silence *silence)
+void raw_silence_end(peer_silence *silence)
 {
     for (int i = 0; i < 8; i++) close((int)silence->fillers[i]);
     close((int)silence->listener);
 }
 
-pro_address peer_nobody(void)
+pro_address raw_nobody(void)
 {
     pro_address address;
-    peer_close(listen_backlog(&address, 1));
+    raw_close(listen_backlog(&address, 1));
     return address;
 }

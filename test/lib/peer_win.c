@@ -1,5 +1,5 @@
-/* lib/peer.h on Windows. */
-#include "lib/peer.h"
+/* lib/raw.h on Windows. */
+#include "lib/raw.h"
 
 #include "lib/test.h"
 
@@ -42,16 +42,16 @@ static peer listen_backlog(pro_address *address, int backlog)
     return (peer)s;
 }
 
-peer peer_listen(pro_address *address) { return listen_backlog(address, 1024); }
+peer raw_listen(pro_address *address) { return listen_backlog(address, 1024); }
 
-peer peer_accept(peer listener)
+peer raw_accept(peer listener)
 {
     SOCKET s = accept((SOCKET)listener, NULL, NULL);
     PEER_CHECK("accept", s != INVALID_SOCKET);
     return (peer)s;
 }
 
-peer peer_connect(const pro_address *address)
+peer raw_connect(const pro_address *address)
 {
     struct sockaddr_in in;
     SOCKET             s = stream_socket();
@@ -60,13 +60,13 @@ peer peer_connect(const pro_address *address)
     return (peer)s;
 }
 
-void peer_pair(peer pair[2])
+void raw_pair(peer pair[2])
 {
     pro_address address;
-    peer        listener = peer_listen(&address);
-    pair[0] = peer_connect(&address);
-    pair[1] = peer_accept(listener);
-    peer_close(listener);
+    peer        listener = raw_listen(&address);
+    pair[0] = raw_connect(&address);
+    pair[1] = raw_accept(listener);
+    raw_close(listener);
 }
 
 static bool is_broken(int error)
@@ -74,7 +74,7 @@ static bool is_broken(int error)
     return error == WSAECONNRESET || error == WSAECONNABORTED || error == WSAESHUTDOWN;
 }
 
-int64_t peer_read(peer p, void *buf, size_t len)
+int64_t raw_read(peer p, void *buf, size_t len)
 {
     int n = recv((SOCKET)p, buf, len < INT32_MAX ? (int)len : INT32_MAX, 0);
     if (n < 0 && is_broken(WSAGetLastError())) return -1;
@@ -82,11 +82,11 @@ int64_t peer_read(peer p, void *buf, size_t len)
     return n;
 }
 
-int64_t peer_read_exactly(peer p, void *buf, size_t len)
+int64_t raw_read_exactly(peer p, void *buf, size_t len)
 {
     size_t got = 0;
     while (got < len) {
-        int64_t n = peer_read(p, (char *)buf + got, len - got);
+        int64_t n = raw_read(p, (char *)buf + got, len - got);
         if (n < 0) return -1;
         if (n == 0) break;
         got += (size_t)n;
@@ -94,7 +94,7 @@ int64_t peer_read_exactly(peer p, void *buf, size_t len)
     return (int64_t)got;
 }
 
-bool peer_write(peer p, const void *buf, size_t len)
+bool raw_write(peer p, const void *buf, size_t len)
 {
     const char *bytes = buf;
     while (len > 0) {
@@ -107,23 +107,23 @@ bool peer_write(peer p, const void *buf, size_t len)
     return true;
 }
 
-void peer_shutdown(peer p) { PEER_CHECK("shutdown", shutdown((SOCKET)p, SD_SEND) == 0); }
+void raw_shutdown(peer p) { PEER_CHECK("shutdown", shutdown((SOCKET)p, SD_SEND) == 0); }
 
-void peer_close(peer p) { closesocket((SOCKET)p); }
+void raw_close(peer p) { closesocket((SOCKET)p); }
 
 static void set(peer p, int option, const void *value, int len)
 {
     PEER_CHECK("setsockopt", setsockopt((SOCKET)p, SOL_SOCKET, option, value, len) == 0);
 }
 
-void peer_reset(peer p)
+void raw_reset(peer p)
 {
     struct linger now = {1, 0};
     set(p, SO_LINGER, &now, sizeof now);
     closesocket((SOCKET)p);
 }
 
-void peer_buffers(peer p, int send_len, int recv_len)
+void raw_buffers(peer p, int send_len, int recv_len)
 {
     if (send_len > 0) set(p, SO_SNDBUF, &send_len, sizeof send_len);
     if (recv_len > 0) set(p, SO_RCVBUF, &recv_len, sizeof recv_len);
@@ -131,7 +131,7 @@ void peer_buffers(peer p, int send_len, int recv_len)
 
 /* A listener with a full backlog: Linux, under Wine, does not answer; Windows refuses, and tries again
  * for a while before it says so. */
-bool peer_silence_begin(peer_silence *silence)
+bool raw_silence_begin(peer_silence *silence)
 {
     struct sockaddr_in in;
     bool               silent = false;
@@ -146,19 +146,19 @@ bool peer_silence_begin(peer_silence *silence)
         WSAPOLLFD poll_fd = {s, POLLOUT, 0};
         silent = WSAGetLastError() == WSAEWOULDBLOCK && WSAPoll(&poll_fd, 1, 10) == 0;
     }
-    if (!silent) peer_silence_end(silence);
+    if (!silent) raw_silence_end(silence);
     return silent;
 }
 
-void peer_silence_end(peer_silence *silence)
+void raw_silence_end(peer_silence *silence)
 {
     for (int i = 0; i < 8; i++) closesocket((SOCKET)silence->fillers[i]);
     closesocket((SOCKET)silence->listener);
 }
 
-pro_address peer_nobody(void)
+pro_address raw_nobody(void)
 {
     pro_address address;
-    peer_close(listen_backlog(&address, 1));
+    raw_close(listen_backlog(&address, 1));
     return address;
 }

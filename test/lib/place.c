@@ -17,7 +17,7 @@ struct t_place {
     struct seat {
         pro_op       op;
         t_run_state *run;
-        t_thread    *thread;
+        t_os_thread *thread;
     } seats[SHARDS_MAX];
 };
 
@@ -76,7 +76,7 @@ void t_place_start(t_place *places, unsigned i, t_run_state *run)
 
 void t_place_end(t_place *places, unsigned i)
 {
-    if (places->shards == 0) t_thread_join(places->seats[i].thread);
+    if (places->shards == 0) t_os_thread_join(places->seats[i].thread);
 }
 
 int t_places_free(t_place *places)

@@ -1,5 +1,5 @@
 /* What a sentence has: memory, random numbers, loops; and the look back at its end. */
-#include "lib/run.h"
+#include "lib/sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,8 +76,8 @@ void t_check_fill(const char *file, int line, const void *buf, size_t len, unsig
     const unsigned char *bytes = buf;
     for (size_t i = 0; i < len; i++) {
         if (bytes[i] != pattern(key, offset + i))
-            t_fail(file, line, "byte %llu of the stream is %d, want %d",
-                   (unsigned long long)(offset + i), bytes[i], pattern(key, offset + i));
+            t_fail_firmly(file, line, "byte %llu of the stream is %d, want %d",
+                          (unsigned long long)(offset + i), bytes[i], pattern(key, offset + i));
     }
 }
 
@@ -148,11 +148,17 @@ static uint64_t clock_ahead(void *ctx)
 pro_loop *t_loop_clocked(void)
 {
     pro_loop_options o = t_loop_options();
-    o.env.clock_ns = clock_ahead;
+    if (!t_world_here()) o.env.clock_ns = clock_ahead; /* a world has the time */
     return t_loop_with(&o);
 }
 
-void t_clock_advance(uint64_t ns) { atomic_fetch_add(&t_current->clock_ahead_ns, ns); }
+void t_clock_advance(uint64_t ns)
+{
+    if (t_world_here())
+        t_world_sleep(ns);
+    else
+        atomic_fetch_add(&t_current->clock_ahead_ns, ns);
+}
 
 static void print_alive(void *arg, const char *line)
 {
@@ -164,7 +170,7 @@ void t_loop_free(pro_loop *loop)
 {
     int error = pro_loop_free(loop);
     if (error == PRO_EBUSY) pro_loop_dump(loop, print_alive, NULL);
-    if (error != PRO_OK) FAIL("pro_loop_free %s, want PRO_OK", pro_error_name(error));
+    if (error != PRO_OK) FAIL_FIRMLY("pro_loop_free %s, want PRO_OK", pro_error_name(error));
     for (int i = 0; i < T_LOOPS_MAX; i++) {
         pro_loop *freed = loop;
         atomic_compare_exchange_strong(&t_current->loops[i], &freed, NULL);
@@ -174,12 +180,23 @@ void t_loop_free(pro_loop *loop)
 static int64_t turned(int64_t handlers)
 {
     if (handlers < 0) FAIL("a turn of the loop: %s", pro_error_name((int)handlers));
+    t_current->idle_turns = handlers > 0 ? 0 : t_current->idle_turns + 1;
+    if (t_world_here() && t_current->idle_turns > 100000) /* nobody else would stop it there */
+        FAIL("100,000 turns with nothing to run");
     return handlers;
 }
 
 void    t_run(pro_loop *loop) { turned(pro_loop_run(loop)); }
 int64_t t_turn(pro_loop *loop) { return turned(pro_loop_run_once(loop)); }
 int64_t t_poll(pro_loop *loop) { return turned(pro_loop_poll(loop)); }
+
+void t_settle(pro_loop *loop)
+{
+    for (int i = 0; i < 5; i++) {
+        if (t_world_here()) t_world_sleep(PRO_MSEC);
+        t_poll(loop);
+    }
+}
 
 void t_wait_count(pro_loop *loop, const int *count, int want)
 {
@@ -204,6 +221,7 @@ void t_run_finish(void)
     }
     if (atomic_load(&run->memory_live) != 0)
         FAIL("allocations left over: %ld, want 0", atomic_load(&run->memory_live));
+    if (t_world_here()) return; /* which counts its descriptors itself */
     int descriptors = run->descriptors < 0 ? -1 : t_os_descriptors();
     if (descriptors != run->descriptors)
         FAIL("open descriptors at the end %d, want %d as before", descriptors, run->descriptors);

@@ -8,7 +8,8 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 
-enum { T_RUNNING, T_PASSED, T_FAILED, T_SKIPPED };
+/* CUT: a check failed after the weather of a plan had struck. */
+enum { T_RUNNING, T_PASSED, T_FAILED, T_SKIPPED, T_CUT };
 
 #define T_LOOPS_MAX 16
 
@@ -19,7 +20,7 @@ typedef struct t_run_state {
     pro_engine    engine;
     const char   *mask;
     uint64_t      random;
-    t_event      *over; /* the runner's: set once, when the outcome is there */
+    t_os_event   *over; /* the runner's: set once, when the outcome is there */
     atomic_int    outcome;
     atomic_bool   told; /* why was written */
     jmp_buf       skip;
@@ -33,6 +34,14 @@ typedef struct t_run_state {
     _Atomic(t_piece *)   pieces;
 
     atomic_int completions; /* seen by t_done */
+
+    struct t_world *world;                  /* on sim; see sim.h */
+    bool            is_parked, has_threads; /* in it: a check failed; others run its loops */
+    bool            is_ended;               /* what was cut short */
+    bool            is_struck;              /* the weather struck in its world */
+    bool            is_over;                /* in it: the sentence has returned */
+    int             idle_turns;
+    int             verdict; /* what becomes the outcome, if nothing fails */
 } t_run_state;
 
 /* Of this thread: the sentence it is a part of. */
@@ -48,6 +57,10 @@ t_place *t_places_new(unsigned shards, pro_engine engine, const char *mask, int 
 void     t_place_start(t_place *places, unsigned i, t_run_state *run);
 void     t_place_end(t_place *places, unsigned i);
 int      t_places_free(t_place *places);
+
+/* Is a handler of the sentence on the stack? (net.c) */
+bool t_in_handler(void);
+void t_no_handler(void); /* what was on it is gone */
 
 /* Run the sentence, look back, say that it is over. */
 void t_run_sentence(t_run_state *run);

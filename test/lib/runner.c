@@ -6,7 +6,7 @@
 
 #include "lib/form.h"
 #include "lib/os.h"
-#include "lib/run.h"
+#include "lib/sim.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +52,8 @@ static struct options {
     const char *only;
     const char *mask;
     t_form      form;
+    const char *plan;
+    uint32_t    faults; /* what the plan means */
     uint64_t    seed;
     long        count;
     unsigned    shards;
@@ -59,7 +61,7 @@ static struct options {
     bool        quiet, list, times, keep_going;
 } options;
 
-static int passed, failed, skipped;
+static int passed, failed, skipped, cut, struck;
 
 static int usage(const char *argument)
 {
@@ -71,6 +73,8 @@ static int usage(const char *argument)
         "  --form=F         initiating calls as callback (the default), or in coroutines: await, own\n"
         "  --seed=HEX       of the random numbers\n"
         "  --mask=WORDS     features hidden from the engine, with commas\n"
+        "  --plan=WORDS     on sim: faults, with commas, or mild or all; then a sentence may be cut\n"
+        "                   short by an error of the weather, but what holds always must hold\n"
         "  --count=N        how much the randomised sentences do\n"
         "  --shards=N       each sentence on a shard of a runtime, so many at once\n"
         "  --timeout=S      seconds for one sentence\n"
@@ -80,6 +84,35 @@ static int usage(const char *argument)
         "  --keep-going     after one that hangs, too\n",
         options.program, argument);
     return 2;
+}
+
+static const char *const faults[] = {
+#define NAME(name, text, what) [PRO_SIM_##name] = text,
+    PRO_SIM_FAULTS(NAME)
+#undef NAME
+};
+
+static uint32_t fault_by_name(const char *word, size_t len)
+{
+    for (int i = 0; i < PRO_SIM_FAULT_KINDS; i++)
+        if (strlen(faults[i]) == len && memcmp(faults[i], word, len) == 0) return PRO_SIM_BIT(i);
+    return 0;
+}
+
+/* false: not a list of faults. */
+static bool choose_plan(const char *plan)
+{
+    options.plan = plan;
+    if (strcmp(plan, "mild") == 0) options.faults = PRO_SIM_MILD_FAULTS;
+    if (strcmp(plan, "all") == 0) options.faults = PRO_SIM_ALL_FAULTS;
+    if (options.faults) return true;
+    for (const char *word = plan, *end; *word; word = *end ? end + 1 : end) {
+        end = word + strcspn(word, ",");
+        uint32_t bit = fault_by_name(word, (size_t)(end - word));
+        if (!bit) return false;
+        options.faults |= bit;
+    }
+    return options.faults != 0;
 }
 
 /* The text behind "--name=", or NULL. */
@@ -129,7 +162,9 @@ static int parse(int argc, char **argv)
             options.seed = strtoull(v, NULL, 16);
         else if ((v = value_of(a, "--mask")) != NULL)
             options.mask = v;
-        else if ((v = value_of(a, "--count")) != NULL)
+        else if ((v = value_of(a, "--plan")) != NULL) {
+            if (!choose_plan(v)) return usage(a);
+        } else if ((v = value_of(a, "--count")) != NULL)
             options.count = strtol(v, NULL, 10);
         else if ((v = value_of(a, "--shards")) != NULL) {
             options.shards = (unsigned)strtoul(v, NULL, 10);
@@ -159,6 +194,8 @@ int t_rounds(int normal)
     return rounds > 0 ? rounds : 1;
 }
 
+bool t_has_weather(void) { return options.plan != NULL; }
+
 int t_count(int normal) { return options.count > 0 ? (int)options.count : t_rounds(normal); }
 
 void t_note(const char *format, ...)
@@ -171,14 +208,12 @@ void t_note(const char *format, ...)
     va_end(args);
 }
 
-_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+static _Noreturn void fail(bool is_firm, const char *file, int line, const char *format,
+                           va_list args)
 {
     t_run_state *run = t_current;
     char         why[sizeof run->why];
-    va_list      args;
-    va_start(args, format);
-    int len = vsnprintf(why, sizeof why, format, args);
-    va_end(args);
+    int          len = vsnprintf(why, sizeof why, format, args);
     if (len >= 0 && (size_t)len < sizeof why)
         snprintf(why + len, sizeof why - (size_t)len, " (%s:%d)", file, line);
     if (run == NULL) {
@@ -188,9 +223,30 @@ _Noreturn void t_fail(const char *file, int line, const char *format, ...)
     }
     /* The first failure of a sentence is the one to tell. */
     if (!atomic_exchange(&run->told, true)) memcpy(run->why, why, sizeof why);
-    int running = T_RUNNING;
-    if (atomic_compare_exchange_strong(&run->outcome, &running, T_FAILED)) t_event_set(run->over);
+    int now = T_RUNNING;
+    if (run->world) {
+        run->is_parked = true;
+        t_no_handler();
+        atomic_compare_exchange_strong(&run->outcome, &now,
+                                       is_firm || !t_world_was_struck() ? T_FAILED : T_CUT);
+        t_world_park();
+    }
+    if (atomic_compare_exchange_strong(&run->outcome, &now, T_FAILED)) t_os_event_set(run->over);
     t_os_park();
+}
+
+_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail(false, file, line, format, args);
+}
+
+_Noreturn void t_fail_firmly(const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail(true, file, line, format, args);
 }
 
 _Noreturn void t_skip(const char *reason)
@@ -215,28 +271,40 @@ static void print_line(void *arg, const char *line)
     fflush(stdout);
 }
 
-void t_run_sentence(t_run_state *run)
+static void sentence_body(void *arg)
 {
-    t_event     *over = run->over;
-    volatile int outcome = T_SKIPPED;
-    int          running = T_RUNNING;
+    t_run_state *run = arg;
+    run->verdict = T_SKIPPED;
     if (setjmp(run->skip) == 0) {
         run->test->run();
-        outcome = T_PASSED;
+        run->verdict = T_PASSED;
     }
     t_run_finish();
-    if (atomic_compare_exchange_strong(&run->outcome, &running, outcome)) t_event_set(over);
+    run->is_over = true;
+}
+
+void t_run_sentence(t_run_state *run)
+{
+    t_os_event *over = run->over;
+    int         now = T_RUNNING;
+    bool        has_world = run->engine == PRO_ENGINE_SIM && options.shards == 0;
+    if (has_world)
+        t_world_run(run, options.faults, sentence_body, run);
+    else
+        sentence_body(run);
+    if (atomic_compare_exchange_strong(&run->outcome, &now, run->verdict) || has_world)
+        t_os_event_set(over);
 }
 
 struct dump {
-    pro_op   op;
-    t_event *done;
+    pro_op      op;
+    t_os_event *done;
 };
 
 static void dump_here(pro_op *op)
 {
     pro_loop_dump(op->user, print_line, "alive: ");
-    t_event_set(pro_container_of(op, struct dump, op)->done);
+    t_os_event_set(pro_container_of(op, struct dump, op)->done);
 }
 
 /* A loop that waits or turns can list what it waits for: ask it, in a handler.  The question is never
@@ -249,9 +317,9 @@ static void dump_hung(t_run_state *run)
         struct dump *dump = calloc(1, sizeof *dump);
         if (dump == NULL) abort();
         dump->op.user = loop;
-        dump->done = t_event_new();
+        dump->done = t_os_event_new();
         pro_post(&dump->op, loop, dump_here);
-        if (!t_event_wait_ns(dump->done, 2 * PRO_SEC)) {
+        if (!t_os_event_wait_ns(dump->done, 2 * PRO_SEC)) {
             print_line("", "a loop that does not turn: no dump of it");
         }
     }
@@ -263,6 +331,7 @@ static void print_failure(const t_run_state *run, const char *engine)
     printf("replay: %s --engine=%s --only=%s --seed=%llx%s%s", options.program, engine,
            run->test->name, (unsigned long long)options.seed, options.mask ? " --mask=" : "",
            options.mask ? options.mask : "");
+    if (options.plan) printf(" --plan=%s", options.plan);
     if (options.form != T_FORM_CALLBACK) printf(" --form=%s", forms[options.form]);
     if (options.shards > 0) printf(" --shards=%u", options.shards);
     if (options.count > 0) printf(" --count=%ld", options.count);
@@ -271,6 +340,9 @@ static void print_failure(const t_run_state *run, const char *engine)
 
 static int print_sum(void)
 {
+    if (options.plan)
+        printf("report: plan %s: of %d sentences the weather struck in %d, and cut %d short\n",
+               options.plan, passed, struck, cut);
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     fflush(stdout);
     return failed == 0 ? 0 : 1;
@@ -283,7 +355,7 @@ static struct {
     const struct engine_name *engine;
     t_place                  *places;
     unsigned                  count, busy, lost;
-    t_event                  *over; /* of any */
+    t_os_event               *over; /* of any */
     struct place {
         t_run_state *run; /* NULL: free */
         uint64_t     begin;
@@ -317,8 +389,11 @@ static void report(const t_run_state *run, int outcome, double ms)
         if (!options.quiet) printf("skip %s: %s: %s\n", engine, run->test->name, run->why);
     } else {
         passed++;
+        cut += outcome == T_CUT;
+        struck += run->is_struck;
         if (!options.quiet) {
             printf("ok %s: %s", engine, run->test->name);
+            if (outcome == T_CUT) printf(", cut short by the weather: %s", run->why);
             if (options.times) printf(" %.1f ms", ms);
             printf("\n");
         }
@@ -366,7 +441,7 @@ static void wait_for_one(void)
     for (unsigned i = 0; i < running.count; i++)
         if (running.at[i].run != NULL && running.at[i].begin < first) first = running.at[i].begin;
     uint64_t end = first + options.timeout_ns;
-    t_event_wait_ns(running.over, end > now ? end - now : 0);
+    t_os_event_wait_ns(running.over, end > now ? end - now : 0);
     now = t_os_clock_ns();
     for (unsigned i = 0; i < running.count; i++) {
         if (running.at[i].run == NULL) continue;
@@ -430,7 +505,7 @@ static void run_all(const struct engine_name *engine)
     memset(&running, 0, sizeof running);
     running.engine = engine;
     running.count = options.shards > 0 ? options.shards : 1;
-    running.over = t_event_new();
+    running.over = t_os_event_new();
     running.places = t_places_new(options.shards, engine->engine, options.mask, &error);
     if (running.places == NULL) {
         printf("FAIL %s: no %u shards: %s\n", engine->name, options.shards, pro_error_name(error));
@@ -445,7 +520,7 @@ static void run_all(const struct engine_name *engine)
         _Exit(1);
     }
     look_back(descriptors);
-    t_event_free(running.over);
+    t_os_event_free(running.over);
 }
 
 /* Whether the engine works here; if not, that is said. */

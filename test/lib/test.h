@@ -63,6 +63,12 @@ int t_main(int argc, char **argv);
 /* The sentence has failed; does not return. */
 _Noreturn void t_fail(const char *file, int line, const char *format, ...) T_PRINTF(3);
 
+/* The same, of what no weather (see --plan) excuses. */
+_Noreturn void t_fail_firmly(const char *file, int line, const char *format, ...) T_PRINTF(3);
+
+/* Is there a plan, so that chance is another than usual? */
+bool t_has_weather(void);
+
 /* The sentence cannot be tried here, for this reason; does not return.  From the sentence itself, not
  * from a handler; what it has made so far must be free to go, as at its end. */
 _Noreturn void t_skip(const char *reason);
@@ -71,6 +77,7 @@ void t_check_eq(const char *file, int line, const char *what, long long is, long
 void t_check_error(const char *file, int line, const char *what, int is, int want);
 
 #define FAIL(...) t_fail(__FILE__, __LINE__, __VA_ARGS__)
+#define FAIL_FIRMLY(...) t_fail_firmly(__FILE__, __LINE__, __VA_ARGS__)
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) t_fail(__FILE__, __LINE__, "%s", #condition);                            \
@@ -141,6 +148,9 @@ void t_loop_free(pro_loop *loop);
 void    t_run(pro_loop *loop);
 int64_t t_turn(pro_loop *loop);
 int64_t t_poll(pro_loop *loop);
+
+/* Some turns that do not wait: what was canceled has completed then. */
+void t_settle(pro_loop *loop);
 
 /* Run turns until *count is at least want. */
 void t_wait_count(pro_loop *loop, const int *count, int want);

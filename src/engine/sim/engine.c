@@ -286,9 +286,8 @@ static bool is_deadlock(pro_sim *w, const sim_loop *l)
 static uint64_t patience(const pro_loop *loop, const sim_loop *l, uint64_t until_ns)
 {
     uint64_t now = l->world->now_ns;
+    if (until_ns == PRI_TURN_POLL) return now + 1000;
     if (until_ns == PRI_TURN_FOREVER) return UINT64_MAX;
-    if (until_ns == PRI_TURN_POLL)
-        return now + 1000; /* looking costs time, or a program that polls would stop it */
     if (has_own_clock(loop)) return pri_sim_world_time(l->node, until_ns);
     return now + (until_ns - loop->now_ns);
 }
@@ -315,8 +314,12 @@ static int wait_on_lane(sim_lane *lane, sim_loop *l, uint64_t until, bool is_pol
 static int drive(pro_loop *loop, sim_loop *l, uint64_t until_ns, pri_record *records, int max)
 {
     pro_sim *w = l->world;
-    bool     is_poll = until_ns == PRI_TURN_POLL, is_stuck = false;
+    bool     is_stuck = false;
+    /* A turn that does not wait takes time all the same, or a busy program would stop it. */
+    bool is_poll = until_ns == PRI_TURN_POLL || l->count > 0;
+    if (is_poll) until_ns = PRI_TURN_POLL;
     uint64_t until = patience(loop, l, until_ns);
+    l->by_lane = w->lane != NULL;
     if (w->lane) return wait_on_lane(w->lane, l, until, is_poll, records, max);
     bool      is_foreign = !is_poll && until != UINT64_MAX && !has_own_clock(loop);
     sim_loop *outer = w->turning;

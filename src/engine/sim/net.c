@@ -129,6 +129,7 @@ void pri_sim_close(pro_sim *w, sim_socket *s, bool abortive)
         bool is_unread = s->pipe.readable > 0;
         bool is_coming = s->pipe.stored > s->pipe.readable; /* finds nobody, later */
         peer->peer = PRI_SIM_NONE;
+        peer->credit = s->pipe.limit > s->pipe.stored ? s->pipe.limit - s->pipe.stored : 0;
         if (!abortive && !is_unread && !(s->flags & SOCK_SHUT))
             pri_sim_send_segment(w, peer, 0, SEG_FIN);
         if (abortive || is_unread || is_coming) pri_sim_send_segment(w, peer, 0, SEG_RST);

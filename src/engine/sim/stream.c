@@ -396,7 +396,7 @@ static void try_send(pro_sim *w, sim_socket *s)
         return;
     }
     sim_socket *peer = pri_sim_socket(w, s->peer);
-    uint32_t    room = UINT32_MAX;
+    uint32_t    room = s->credit;
     if (peer)
         room = peer->pipe.limit > peer->pipe.stored ? peer->pipe.limit - peer->pipe.stored : 0;
     if (!peer && s->flags & SOCK_SILENT) return; /* nothing is acknowledged */
@@ -409,9 +409,11 @@ static void try_send(pro_sim *w, sim_socket *s)
         make_room(&peer->pipe, n);
         gather(step, &peer->pipe, n);
         pri_sim_send_segment(w, peer, n, 0);
-    } else if (!s->pipe.segment_count ||
-               segment_at(&s->pipe, s->pipe.segment_count - 1u)->flags != SEG_RST) {
-        pri_sim_send_segment(w, s, 0, SEG_RST); /* the peer is gone, and says so in a while */
+    } else {
+        s->credit -= n;
+        bool is_coming = s->pipe.segment_count &&
+                         segment_at(&s->pipe, s->pipe.segment_count - 1u)->flags == SEG_RST;
+        if (!is_coming) pri_sim_send_segment(w, s, 0, SEG_RST); /* it says so in a while */
     }
     pri_sim_complete(w, s, PRI_SIM_WRITE, PRO_OK, n, 0);
 }

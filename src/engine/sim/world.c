@@ -127,8 +127,8 @@ int pro_sim_free(pro_sim *w)
     pri_sim_lanes_check(w);
     for (sim_loop *l = w->loops, *next; l; l = next) {
         next = l->next;
-        if (l->loop->running && !l->lane) pri_abort("sim: a world is freed inside a handler");
-        if (!l->lane && pro_loop_free(l->loop) == PRO_OK) continue;
+        if (l->loop->running && !l->by_lane) pri_abort("sim: a world is freed inside a handler");
+        if (!l->loop->running && pro_loop_free(l->loop) == PRO_OK) continue;
         if (!l->node->service && w->failures == 0)
             pro_sim_fail(w, "at the end something is alive on node %s", l->node->name);
         pri_loop_abandon(l->loop);

@@ -161,6 +161,7 @@ typedef struct sim_socket {
     sim_script   *script;
     /* A listener's backlog: linked by next_free. */
     uint32_t backlog_first, backlog_last, backlog_count, backlog_max;
+    uint32_t credit;     /* what had room at a peer that is gone, and does not say so yet */
     uint32_t options[4]; /* nodelay, keepalive, buffers: only remembered */
     bool     reuse;
 } sim_socket;
@@ -206,6 +207,7 @@ typedef struct sim_loop {
     uint32_t         id;
     bool             manual;  /* its maker runs it, not the world */
     bool             polling; /* by the world, now */
+    bool             by_lane; /* its last turn was one's */
     sim_lane        *lane;    /* that waits in its turn, or NULL */
     atomic_bool      woken;
     uint64_t         until;   /* what its last turn would have waited for */
@@ -317,7 +319,9 @@ static inline uint32_t pri_sim_choice(pro_sim *w, uint64_t *stream, uint32_t n)
 static inline bool pri_sim_strikes(pro_sim *w, uint64_t *stream, pro_sim_fault kind)
 {
     uint64_t rate = w->rate[kind];
-    return rate && pri_sim_choice(w, stream, (uint32_t)rate) == 0;
+    if (!rate || pri_sim_choice(w, stream, (uint32_t)rate) != 0) return false;
+    w->stats.struck |= PRO_SIM_BIT(kind);
+    return true;
 }
 
 /* Most are small, few are large: up to max. */
