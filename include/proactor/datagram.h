@@ -12,7 +12,7 @@
  * turn with PRO_OK and 0, and takes none.
  *
  * Dual stack: an IPv6 socket bound to :: also has IPv4, whose addresses are mapped there, as in
- * ::ffff:127.0.0.1.
+ * "::ffff:127.0.0.1".
  *
  * Unreachable: where the system hears that nobody listens at a port (ICMP), a connected socket's next
  * operation completes PRO_ECONNREFUSED, and did nothing else.  Some systems never say so: use a
