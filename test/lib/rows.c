@@ -18,9 +18,11 @@ static const struct row await[] = {
      "the forms of await.h have no operation to give a scope: they count in that of the handle"},
 };
 
-/* With --shards these run while the other shards wait. */
+/* With --shards these run while the other shards wait; by the file: all sentences of it. */
 static const char descriptors[] = "the descriptors that it leaves none of are the process's";
 static const char signals[] = "what a signal does is a matter of the process";
+static const char children[] =
+    "it looks for children, which are the process's, whoever started them";
 
 static const struct row alone[] = {
     {"an_accept_without_descriptors_says_so_and_the_listener_recovers", descriptors},
@@ -29,6 +31,7 @@ static const struct row alone[] = {
     {"a_datagram_socket_without_descriptors_stays_the_callers", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
+    {"process.c", children},
 };
 
 static const struct row sim[] = {
@@ -112,4 +115,10 @@ const char *t_row_of(pro_engine engine, const char *sentence)
 }
 
 const char *t_row_of_await(const char *sentence) { return FIND(await, sentence); }
-const char *t_row_of_alone(const char *sentence) { return FIND(alone, sentence); }
+
+const char *t_row_of_alone(const t_test *test)
+{
+    const char *base = strrchr(test->file, '/');
+    const char *why = FIND(alone, test->name);
+    return why != NULL ? why : FIND(alone, base != NULL ? base + 1 : test->file);
+}

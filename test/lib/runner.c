@@ -469,7 +469,7 @@ static void run_one(const t_test *test)
         if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, row);
         return;
     }
-    bool alone = options.shards > 0 && t_row_of_alone(test->name) != NULL;
+    bool alone = options.shards > 0 && t_row_of_alone(test) != NULL;
     if (alone) wait_for_all();
     while (running.busy + running.lost == running.count && running.busy > 0) wait_for_one();
     unsigned i = 0;
