@@ -233,9 +233,17 @@ PRO_API void pro_accept_multi(pro_op *op, pro_listener *l, pro_handler *done);
  * the scope is closing, or PRO_ENOMEM, PRO_ENOBUFS: then the connection is closed. */
 PRO_API int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope);
 
-/* The same for a connection that is to live on another loop: the descriptor is the caller's, who hands
- * it over for pro_socket_adopt there.  -1 if there is nothing to take. */
+/* Who it is, before it is taken: to refuse, or to choose where the connection shall live.  Returns
+ * PRO_OK; PRO_EINVAL if there is nothing to take; or what the system says. */
+PRO_API int pro_accept_peer(const pro_op *op, pro_address *address);
+
+/* Take it for another loop: the descriptor is the caller's, who hands it over (pro_call_on) for
+ * pro_socket_adopt there.  -1 if there is nothing to take. */
 PRO_API intptr_t pro_accept_take_descriptor(pro_op *op);
+
+/* Close a descriptor that is the caller's, because nobody could adopt it.  Thread: the loop's, of the
+ * same engine as the one it was taken from. */
+PRO_API void pro_descriptor_close(pro_loop *loop, intptr_t descriptor);
 
 /* Make l a listener of a descriptor that listens already (inherited, or handed over).  As
  * pro_socket_adopt. */

@@ -403,6 +403,13 @@ int pro_accept_take(pro_op *op, pro_socket *s, pro_scope *scope)
     return PRO_OK;
 }
 
+int pro_accept_peer(const pro_op *op, pro_address *address)
+{
+    pro_loop *loop = op->pri_loop;
+    if (!loop || loop->accepted.op != op || loop->accepted.fd < 0) return PRO_EINVAL;
+    return pri_os_error(pri_net_of(loop)->peer(&loop->env, loop->accepted.fd, address));
+}
+
 intptr_t pro_accept_take_descriptor(pro_op *op)
 {
     pro_loop *loop = op->pri_loop;
@@ -410,4 +417,9 @@ intptr_t pro_accept_take_descriptor(pro_op *op)
     intptr_t fd = loop->accepted.fd;
     loop->accepted.fd = -1;
     return fd;
+}
+
+void pro_descriptor_close(pro_loop *loop, intptr_t descriptor)
+{
+    pri_net_of(loop)->close(&loop->env, descriptor, 0);
 }

@@ -2,6 +2,7 @@
 """The examples do what their first lines say."""
 import contextlib
 import os
+import os
 import select
 import signal
 import socket
@@ -64,7 +65,7 @@ ECHOES = ("echo", "echo_coroutine", "echo_stackless")
 
 @case
 def each_says_how_it_is_called():
-    for name in ECHOES + ("client", "drain", "relay", "whoami_coroutine"):
+    for name in ECHOES + ("client", "drain", "relay", "steer", "whoami_coroutine"):
         done = harness.run("bin/examples/" + name, "--help")
         equal((done.returncode, done.stdout), (2, ""), f"{name} --help: exit status and stdout")
         check(done.stderr.startswith("usage: " + name), f"{name} --help: {done.stderr!r}")
@@ -373,6 +374,58 @@ def talk_talks_to_itself(engine):
     done = run("talk_coroutine", engine)
     want = [f"question {i} came back after 0 s" for i in (1, 2, 3)]
     equal((done.returncode, done.stdout.splitlines()), (0, want), "talk_coroutine")
+
+
+# ---- steer -------------------------------------------------------------------------------------
+
+class Steer(Server):
+    def __init__(self, engine, way):
+        super().__init__(harness.path("bin/examples/steer"), way, "127.0.0.1:0",
+                         env={"PROACTOR_ENGINE": engine})
+        self.shards = int(self.wait_output(r"(\d+) shards").group(1))
+
+    def where(self, source="127.0.0.1"):
+        """The shard that a connection comes to."""
+        with socket.create_connection(self.address, harness.LIMIT_S, (source, 0)) as sock:
+            word, number = harness.recv_all(sock).split()
+        equal(word, b"shard", "the first word")
+        return int(number)
+
+    def end(self):
+        self.signal(signal.SIGINT)
+        equal((self.wait()[0], self.stderr()), (0, ""), "exit status and stderr")
+
+
+@case_per_engine
+def steer_spreads_by_the_system(engine):
+    server = Steer(engine, "spread")
+    seen = {server.where() for _ in range(64)}
+    check(len(seen) >= min(2, server.shards), f"64 connections came to {seen}")
+    server.end()
+
+
+@case_per_engine
+def steer_keeps_a_connection_on_the_cpu_that_received_it(engine):
+    server = Steer(engine, "cpu")
+    cpus = os.sched_getaffinity(0)
+    try:
+        for cpu in sorted(cpus)[:8]:
+            os.sched_setaffinity(0, {cpu})  # over the loopback a CPU receives what it sends
+            equal({server.where() for _ in range(20)}, {cpu % server.shards}, f"from CPU {cpu}")
+    finally:
+        os.sched_setaffinity(0, cpus)
+    server.end()
+
+
+@case_per_engine
+def steer_hands_a_client_over_to_its_home(engine):
+    server = Steer(engine, "client")
+    handles = server.handles()
+    homes = [[server.where(f"127.0.0.{client}") for _ in range(5)] for client in range(1, 9)]
+    for client, seen in enumerate(homes, 1):
+        equal(seen, [(127 + client) % server.shards] * 5, f"where 127.0.0.{client} is at home")
+    wait_until(lambda: server.handles() == handles, "the descriptors to come back")
+    server.end()
 
 
 # ---- timers ------------------------------------------------------------------------------------

@@ -64,6 +64,17 @@ def the_three_echoes_echo():
 
 
 @case
+def one_listener_hands_over_to_all_shards():
+    server = Server(*command("bin/examples/steer.exe", "client", "127.0.0.1:0"))
+    count = int(server.wait_output(r"(\d+) shards").group(1))
+    for client in range(1, 5):
+        with socket.create_connection(server.address, harness.LIMIT_S, (f"127.0.0.{client}", 0)) as sock:
+            equal(harness.recv_all(sock), b"shard %d\n" % ((127 + client) % count), "what it is told")
+    server.signal(signal.SIGINT)
+    equal(server.wait()[0], 0, "exit status")
+
+
+@case
 def a_client_talks_through_a_relay_to_an_echo():
     echo = serve("echo")
     relay = serve("relay", "%s:%d" % echo.address[:2])

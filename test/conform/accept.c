@@ -177,6 +177,89 @@ CONFORM(a_connection_is_taken_once)
     t_listener_close(loop, l);
 }
 
+/* ---- Handing over ---------------------------------------------------------------------------- */
+
+struct handed {
+    intptr_t    descriptor;
+    pro_address peer;
+};
+
+static void take_descriptor(t_op *t)
+{
+    struct handed *h = t->ctx;
+    CHECK_ERROR(pro_accept_peer(&t->op, &h->peer), PRO_OK);
+    h->descriptor = pro_accept_take_descriptor(&t->op);
+    CHECK(h->descriptor >= 0);
+    CHECK_ERROR(pro_accept_peer(&t->op, &h->peer), PRO_EINVAL);
+    CHECK(pro_accept_take_descriptor(&t->op) == -1);
+}
+
+/* Connect a socket; the descriptor of the other end is ours. */
+static void connect_and_take(pro_loop *loop, pro_socket *client, struct handed *h)
+{
+    pro_listener *l = t_new(pro_listener);
+    t_op         *accept = t_new_op(), *connect = t_new_op();
+    pro_address   address = t_listen(loop, l);
+    accept->ctx = h;
+    accept->then = take_descriptor;
+    pro_accept(&accept->op, l, t_done);
+    pro_socket_init(client, loop, NULL);
+    pro_connect(&connect->op, client, &address, t_done);
+    t_run(loop);
+    CHECK_DONE(connect, PRO_OK, 0);
+    CHECK_ERROR(accept->error, PRO_OK);
+    t_listener_close(loop, l);
+}
+
+static void move(pro_loop *from, pro_socket *out, pro_loop *to, pro_socket *in)
+{
+    t_op *send = t_new_op(), *recv = t_new_op();
+    char  buf[5];
+    pro_send_all(&send->op, out, "hello", 5, t_done);
+    t_wait(from, send);
+    CHECK_DONE(send, PRO_OK, 5);
+    pro_recv_exactly(&recv->op, in, buf, 5, t_done);
+    t_wait(to, recv);
+    CHECK_DONE(recv, PRO_OK, 5);
+    CHECK(memcmp(buf, "hello", 5) == 0);
+}
+
+CONFORM(a_connection_is_handed_over_to_another_loop)
+{
+    pro_loop      *here = t_loop(), *there = t_loop();
+    struct handed *h = t_new(struct handed);
+    pro_socket    *client = t_new(pro_socket), *s = t_new(pro_socket);
+    pro_address    from, local;
+
+    connect_and_take(here, client, h);
+    CHECK_ERROR(pro_socket_adopt(s, there, NULL, h->descriptor), PRO_OK);
+    CHECK_ERROR(pro_socket_peer(s, &from), PRO_OK);
+    CHECK_ERROR(pro_socket_local(client, &local), PRO_OK);
+    CHECK(pro_address_equal(&from, &h->peer) && pro_address_equal(&from, &local));
+    move(here, client, there, s);
+    move(there, s, here, client);
+    t_close(there, s);
+    t_close(here, client);
+}
+
+CONFORM(a_descriptor_that_nobody_adopts_is_closed)
+{
+    pro_loop      *loop = t_loop();
+    struct handed *h = t_new(struct handed);
+    pro_socket    *client = t_new(pro_socket);
+    t_op          *recv = t_new_op();
+    char           byte;
+
+    connect_and_take(loop, client, h);
+    pro_descriptor_close(loop, h->descriptor);
+    pro_recv(&recv->op, client, &byte, 1, t_done);
+    t_wait(loop, recv);
+    CHECK_DONE(recv, PRO_EOF, 0);
+    t_close(loop, client);
+}
+
+/* ---- Into a scope that ends ------------------------------------------------------------------ */
+
 static void take_in_closing_scope(t_op *t)
 {
     pro_socket *s = t_new(pro_socket);
