@@ -76,14 +76,14 @@ if(sources)
     endif()
     # Coroutines switch by code of their own there, and threads are others.
     pro_step(conform-await CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
-        $<TARGET_FILE:conform> --engine=iocp --form=await)
+        $<TARGET_FILE:conform> --engine=iocp --form=await --count=5000 --timeout=60)
     pro_step(conform-shards CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
-        $<TARGET_FILE:conform> --engine=iocp --shards=4)
+        $<TARGET_FILE:conform> --engine=iocp --shards=4 --count=5000 --timeout=60)
     # Every result by either of the two ways in which it can come.
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows
             COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:conform> --engine=iocp --mask=${mask}
-                --count=5000)
+                --count=5000 --timeout=60)
         pro_step(hundred-thousand-no-${mask} CONFIGS windows
             COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:conform> --engine=iocp --mask=${mask}
                 --only=exactly_once_over --count=100000 --timeout=280)

@@ -26,6 +26,8 @@ KNOWN = {
     "a_shutdown_of_a_broken_connection_completes_once": ("PRO_EOF, want PRO_ECONNRESET", NO_RESET),
     "a_socket_that_was_refused_is_refused_again": ("PRO_ECONNABORTED, want", ABORTED),
     "a_connect_that_fails_does_not_close_the_socket": ("PRO_ECONNABORTED, want", ABORTED),
+    "a_port_of_datagrams_in_use_is_refused": (
+        "PRO_OK, want PRO_EADDRNOTAVAIL", "an address that is nobody's here can be bound"),
     "options_can_be_set_and_read": (
         "PRO_OPT_KEEPALIVE, &value) PRO_ENOTSUP",
         "TCP_KEEPIDLE is missing, so the time of keep-alive cannot be read"),

@@ -484,9 +484,11 @@ CONFORM(a_group_is_heard_from_join_to_leave)
     CHECK_ERROR(pro_datagram_local(&t->b, &any), PRO_OK);
     group.port = any.port;
 
+    if (pro_datagram_join(&t->b, &group, NULL, LOOPBACK) != PRO_OK) {
+        two_close(loop, t);
+        t_skip("the loopback has no groups here");
+    }
     CHECK_ERROR(pro_datagram_join(&t->b, &any, NULL, LOOPBACK), PRO_EINVAL);
-    int error = pro_datagram_join(&t->b, &group, NULL, LOOPBACK);
-    if (error != PRO_OK) t_skip("the loopback has no groups here");
     CHECK_ERROR(pro_datagram_join(&t->b, &group, NULL, LOOPBACK), PRO_EADDRINUSE);
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_INTERFACE, LOOPBACK), PRO_OK);
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_LOOP, 1), PRO_OK);
@@ -523,8 +525,10 @@ CONFORM(a_group_may_be_heard_from_one_source)
     CHECK_ERROR(pro_datagram_bind(&t->b, &any), PRO_OK);
     CHECK_ERROR(pro_datagram_local(&t->b, &any), PRO_OK);
     group.port = any.port;
-    if (pro_datagram_join(&t->b, &group, &other, LOOPBACK) != PRO_OK)
+    if (pro_datagram_join(&t->b, &group, &other, LOOPBACK) != PRO_OK) {
+        two_close(loop, t);
         t_skip("no groups of one source on the loopback here");
+    }
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_INTERFACE, LOOPBACK), PRO_OK);
     d_send(loop, &t->a, "filtered", 8, &group);
     CHECK_ERROR(pro_datagram_join(&t->b, &group, &me, LOOPBACK), PRO_OK);

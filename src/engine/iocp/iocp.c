@@ -14,7 +14,8 @@
  *   - a multishot accept is one call after the other: it is armed again as its record is made.  If
  *     that is not to be, or fails, a last result goes to the ready list;
  *   - wake: a packet without an OVERLAPPED, at most one at a time; and the timer's (timer.c);
- *   - a step of readiness: its packet is that of another handle (poll.c).
+ *   - a step of readiness: its packet is that of another handle (poll.c);
+ *   - a step with a name beside its data, or of many messages (message.c).
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
  * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
@@ -37,7 +38,6 @@
 #include "engine/iocp/state.h"
 
 enum {
-    VECTORS_MAX = 64,
     LEN_MAX = 1 << 30, /* of one call: its count has 32 bits */
     MOMENT_MS = 1,
     CANCEL_TRIES = 4,
@@ -45,13 +45,6 @@ enum {
 #define NONE INVALID_SOCKET
 
 static iocp *iocp_of(const pro_loop *loop) { return pri_loop_engine_state(loop); }
-
-static bool *canceled_of(const pri_step *step)
-{
-    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ||
-                  step->kind == PRI_STEP_POLL_OUT;
-    return &words_of_handle(step->handle)->canceled[writes];
-}
 
 /* ---- The ready list --------------------------------------------------------------------------- */
 
@@ -140,7 +133,7 @@ static int attach(iocp *io, pro_handle *handle)
     if (!CreateIoCompletionPort(file, io->port, 0, 0)) return (int)GetLastError();
     words->attached = true;
     UCHAR modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
-    if (io->skips) {
+    if (io->skips && handle->pri_kind != PRI_DATAGRAM) { /* why: message.c */
         pri_loop_count_system_call(io->loop);
         words->skips = SetFileCompletionNotificationModes(file, modes);
     }
@@ -150,14 +143,16 @@ static int attach(iocp *io, pro_handle *handle)
 /* The pieces of a transfer, as many as one call takes: what is left over is a short transfer. */
 static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 {
-    const pro_vec   whole = {step->data, step->len};
-    const pri_side *side = step->data;
-    bool            vectors = step->flags & PRI_STEP_VECTORS;
-    const pro_vec  *vec = vectors ? &side->vecs[side->first] : &whole;
-    size_t          count = vectors ? side->count - side->first : 1;
-    ULONG           room = LEN_MAX;
-    DWORD           used = 0;
-    while (used < count && used < VECTORS_MAX && room > 0) {
+    const pri_side    *side = step->data;
+    const pro_message *first = step->data;
+    bool               is_batch = step->flags & PRI_STEP_BATCH;
+    const pro_vec  whole = {is_batch ? first->buf : step->data, is_batch ? first->len : step->len};
+    bool           vectors = step->flags & PRI_STEP_VECTORS;
+    const pro_vec *vec = vectors ? &side->vecs[side->first] : &whole;
+    size_t         count = vectors ? side->count - side->first : 1;
+    ULONG          room = LEN_MAX;
+    DWORD          used = 0;
+    while (used < count && used < PRO_VECS_MAX && room > 0) {
         WSABUF *piece = &pieces[used];
         piece->buf = vec[used].base;
         piece->len = vec[used].len < room ? (ULONG)vec[used].len : room;
@@ -169,23 +164,29 @@ static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 
 /* Each makes the call: 0 for a success at once with *bytes, WSA_IO_PENDING, or another number. */
 
+static bool is_message(const pri_step *step)
+{
+    return step->flags & (PRI_STEP_MESSAGE | PRI_STEP_BATCH);
+}
+
 static int call_recv(iocp *io, pri_step *step, DWORD *bytes)
 {
-    WSABUF pieces[VECTORS_MAX];
-    DWORD  flags = 0;
-    int    fault = pri_os_fault(io->env, "recv");
+    DWORD flags = 0, count = pieces_of(step, io->pieces);
+    if (is_message(step)) return pri_iocp_message_call(io, step, io->pieces, count, bytes);
+    int fault = pri_os_fault(io->env, "recv");
     if (fault) return -fault;
-    int result = WSARecv((SOCKET)step->handle->pri_fd, pieces, pieces_of(step, pieces), bytes,
-                         &flags, &words_of(step)->overlapped, NULL);
+    int result = WSARecv((SOCKET)step->handle->pri_fd, io->pieces, count, bytes, &flags,
+                         &words_of(step)->overlapped, NULL);
     return result == 0 ? 0 : WSAGetLastError();
 }
 
 static int call_send(iocp *io, pri_step *step, DWORD *bytes)
 {
-    WSABUF pieces[VECTORS_MAX];
-    int    fault = pri_os_fault(io->env, "send");
+    DWORD count = pieces_of(step, io->pieces);
+    if (is_message(step)) return pri_iocp_message_call(io, step, io->pieces, count, bytes);
+    int fault = pri_os_fault(io->env, "send");
     if (fault) return -fault;
-    int result = WSASend((SOCKET)step->handle->pri_fd, pieces, pieces_of(step, pieces), bytes, 0,
+    int result = WSASend((SOCKET)step->handle->pri_fd, io->pieces, count, bytes, 0,
                          &words_of(step)->overlapped, NULL);
     return result == 0 ? 0 : WSAGetLastError();
 }
@@ -296,7 +297,8 @@ static void iocp_cancel(pro_loop *loop, pri_step *step)
 static void iocp_detach(pro_loop *loop, pro_handle *handle)
 {
     /* A socket leaves its port as it is closed. */
-    pri_iocp_poll_detach(iocp_of(loop), handle);
+    if (handle->pri_kind == PRI_POLLABLE) pri_iocp_poll_detach(iocp_of(loop), handle);
+    if (handle->pri_kind == PRI_DATAGRAM) pri_iocp_message_detach(iocp_of(loop), handle);
     memset(handle->pri_engine, 0, sizeof handle->pri_engine);
 }
 
@@ -345,7 +347,9 @@ static int accepted(iocp *io, pri_step *step, int error, pri_record *record)
 static int ours(const pri_step *step, int error)
 {
     if (*canceled_of(step)) return PRO_ECANCELED;
-    int  mine = pri_os_error(error);
+    int mine = pri_os_error(error);
+    /* What a datagram socket hears of a port where nobody listens. */
+    if (step->handle->pri_kind == PRI_DATAGRAM && mine == PRO_ECONNRESET) return PRO_ECONNREFUSED;
     bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN; /* before it was accepted */
     return gone && step->kind == PRI_STEP_ACCEPT ? PRO_ECONNABORTED : mine;
 }
@@ -358,6 +362,8 @@ static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
         error = accepted(io, step, error, record);
     else if (step->kind == PRI_STEP_CONNECT && !error)
         error = update(io, (SOCKET)step->handle->pri_fd, SO_UPDATE_CONNECT_CONTEXT, NONE);
+    else if (is_message(step))
+        error = pri_iocp_message_done(io, step, error, &record->value);
     if (!error) return;
     record->error = ours(step, error);
     record->system = error;

@@ -29,11 +29,14 @@ _Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has ro
 
 /* pro_handle.pri_engine. */
 typedef struct handle_words {
-    bool                   attached;
-    bool                   skips;       /* no packet for a call that succeeds at once */
-    bool                   canceled[2]; /* by direction: of the step that is started, or was last */
-    SOCKET                 accepting;
-    struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
+    bool   attached;
+    bool   skips;       /* no packet for a call that succeeds at once */
+    bool   canceled[2]; /* by direction: of the step that is started, or was last */
+    SOCKET accepting;
+    union {
+        struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
+        struct pri_iocp_names *names; /* of a datagram socket, made by its first batch */
+    };
 } handle_words;
 
 _Static_assert(sizeof(handle_words) <= sizeof(((pro_handle *)0)->pri_engine), "it has room");
@@ -55,6 +58,7 @@ typedef struct iocp {
     uint64_t         timer_ns;   /* what it is set to; 0: it is not */
     HANDLE           afd;        /* NULL: no poll yet */
     atomic_bool      waking;
+    WSABUF           pieces[PRO_VECS_MAX]; /* of the call that is being made */
     char             addresses[2 * ACCEPT_ADDRESS];
     OVERLAPPED_ENTRY entries[]; /* batch_max */
 } iocp;
@@ -64,6 +68,14 @@ static inline step_words *words_of(pri_step *step) { return (step_words *)(void 
 static inline handle_words *words_of_handle(pro_handle *handle)
 {
     return (handle_words *)(void *)handle->pri_engine;
+}
+
+/* Was a cancel asked for, of the step that is started in its direction. */
+static inline bool *canceled_of(const pri_step *step)
+{
+    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ||
+                  step->kind == PRI_STEP_POLL_OUT;
+    return &words_of_handle(step->handle)->canceled[writes];
 }
 
 /* A packet that is ours.  Any thread. */
@@ -94,5 +106,15 @@ int       pri_iocp_poll_result(const pri_step *step, int64_t *told);
 OVERLAPPED *pri_iocp_poll_overlapped(const pri_step *step);
 
 void pri_iocp_poll_detach(iocp *io, pro_handle *handle);
+
+/* message.c ----------------------------------------------------------------------------------- */
+
+/* A step with MESSAGE or BATCH: make the call, as those of iocp.c. */
+int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count, DWORD *bytes);
+
+/* It is over: fill in what came or went.  0 or a number, and what the record has for a value. */
+int pri_iocp_message_done(iocp *io, pri_step *step, int error, int64_t *value);
+
+void pri_iocp_message_detach(iocp *io, pro_handle *handle);
 
 #endif

@@ -17,6 +17,11 @@
 #include "os/win/win.h"
 
 #include <mstcpip.h>
+#include <mswsock.h>
+
+#ifndef SIO_UDP_CONNRESET
+#define SIO_UDP_CONNRESET _WSAIOW(IOC_VENDOR, 12)
+#endif
 
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE 3 /* ws2ipdef.h: since Windows 10, version 1709 */
@@ -71,6 +76,14 @@ static const struct {
     {PRO_OPT_RECV_BUFFER, SOL_SOCKET, SO_RCVBUF, 0},
     {PRO_OPT_REUSE_ADDRESS, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1},
     {PRI_OPT_V6ONLY, IPPROTO_IPV6, IPV6_V6ONLY, 0},
+    {PRO_OPT_BROADCAST, SOL_SOCKET, SO_BROADCAST, 0},
+    {PRO_OPT_HOPS, IPPROTO_IP, IP_TTL, 0},
+    {PRO_OPT_MULTICAST_HOPS, IPPROTO_IP, IP_MULTICAST_TTL, 0},
+    {PRO_OPT_MULTICAST_LOOP, IPPROTO_IP, IP_MULTICAST_LOOP, 0},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_HOPS, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_HOPS, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_LOOP, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0},
+    {PRI_OPT_OF_IPV6 + PRO_OPT_MULTICAST_INTERFACE, IPPROTO_IPV6, IPV6_MULTICAST_IF, 0},
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
@@ -100,9 +113,16 @@ static int get_keepalive(const pro_env *env, intptr_t fd, int *seconds)
     return is_on ? get_int(env, fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds) : 0;
 }
 
+/* Multicast goes by the interface's index, which stands in an address of 0.x.x.x. */
+static int set_multicast_interface(const pro_env *env, intptr_t fd, int index)
+{
+    return set_int(env, fd, IPPROTO_IP, IP_MULTICAST_IF, (int)htonl((u_long)index));
+}
+
 static int net_set(const pro_env *env, intptr_t fd, int option, int value)
 {
     if (option == PRO_OPT_KEEPALIVE) return set_keepalive(env, fd, value);
+    if (option == PRO_OPT_MULTICAST_INTERFACE) return set_multicast_interface(env, fd, value);
     if (option == PRI_OPT_REUSE_PORT || option == PRI_OPT_STEER_BY_CPU)
         return value ? -WSAEOPNOTSUPP : 0;
     for (int i = 0; i < OPTIONS; i++) {
@@ -122,7 +142,16 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
         if (options[i].inverse) *value = !*value;
         return error;
     }
-    return -WSAEINVAL;
+    if (option == PRI_OPT_REUSE_PORT) return *value = 0;
+    return option == PRO_OPT_MULTICAST_INTERFACE ? -WSAENOPROTOOPT : -WSAEINVAL;
+}
+
+/* Whether a receive fails when something that was sent found nobody: for a connected socket only, of the
+ * others nobody could tell whom it was sent to. */
+static void hear_unreachable(intptr_t fd, BOOL on)
+{
+    DWORD len;
+    WSAIoctl((SOCKET)fd, SIO_UDP_CONNRESET, &on, sizeof on, NULL, 0, &len, NULL, NULL);
 }
 
 /* ---- Making and ending ---------------------------------------------------------------------- */
@@ -139,17 +168,18 @@ static void net_close(const pro_env *env, intptr_t fd, int abortive)
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
-    if (datagram) return -WSAEOPNOTSUPP;
     int error = pri_os_fault(env, "socket");
     if (!error) error = pri_win_sockets();
     if (error) return error;
     if (family != PRO_IPV4 && family != PRO_IPV6) return -WSAEAFNOSUPPORT;
     DWORD  flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
-    SOCKET s = WSASocketW(family == PRO_IPV4 ? AF_INET : AF_INET6, SOCK_STREAM, IPPROTO_TCP, NULL,
-                          0, flags);
+    SOCKET s =
+        WSASocketW(family == PRO_IPV4 ? AF_INET : AF_INET6, datagram ? SOCK_DGRAM : SOCK_STREAM,
+                   datagram ? IPPROTO_UDP : IPPROTO_TCP, NULL, 0, flags);
     if (s == INVALID_SOCKET) return -WSAGetLastError();
     u_long on = 1;
     if (family == PRO_IPV6) error = set_int(env, (intptr_t)s, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (datagram) hear_unreachable((intptr_t)s, 0);
     if (!error && nonblocking) error = answer(ioctlsocket(s, FIONBIO, &on));
     if (!error) return (intptr_t)s;
     net_close(env, (intptr_t)s, 0);
@@ -232,6 +262,40 @@ static int net_peer(const pro_env *env, intptr_t fd, pro_address *address)
     return name_of(getpeername, fd, address);
 }
 
+/* ---- Datagrams ------------------------------------------------------------------------------ */
+
+static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
+{
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC}; /* all zero: no peer any more */
+    int                     fault = pri_os_fault(env, "connect");
+    if (fault) return fault;
+    int len = address ? (int)pri_os_address_out(address, &storage) : (int)sizeof(struct sockaddr);
+    if (len == 0) return -WSAEAFNOSUPPORT;
+    int error = answer(connect((SOCKET)fd, (struct sockaddr *)&storage, len));
+    if (!error) hear_unreachable(fd, address != NULL);
+    return error;
+}
+
+static int net_group(const pro_env *env, intptr_t fd, int join, const pro_address *group,
+                     const pro_address *source, uint32_t interface_index)
+{
+    struct group_source_req of_source = {.gsr_interface = interface_index};
+    struct group_req        of_all = {.gr_interface = interface_index};
+    int                     level = group->family == PRO_IPV4 ? IPPROTO_IP : IPPROTO_IPV6;
+    int                     fault = pri_os_fault(env, "setsockopt");
+    if (fault) return fault;
+    if (pri_os_address_out(group, &of_all.gr_group) == 0) return -WSAEAFNOSUPPORT;
+    if (!source) {
+        int name = join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP;
+        return answer(setsockopt((SOCKET)fd, level, name, (const char *)&of_all, sizeof of_all));
+    }
+    if (source->family != group->family) return -WSAEAFNOSUPPORT;
+    of_source.gsr_group = of_all.gr_group;
+    pri_os_address_out(source, &of_source.gsr_source);
+    int name = join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP;
+    return answer(setsockopt((SOCKET)fd, level, name, (const char *)&of_source, sizeof of_source));
+}
+
 const pri_net pri_os_net = {
     .open = net_open,
     .adopt = net_adopt,
@@ -245,4 +309,6 @@ const pri_net pri_os_net = {
     .lookup = pri_os_lookup,
     .set = net_set,
     .get = net_get,
+    .associate = net_associate,
+    .group = net_group,
 };
