@@ -1,0 +1,130 @@
+/* Migration to the pool, step 1: connections on a loop.
+ *
+ *     1-on-a-loop PORT DATABASE
+ *
+ * serve() is still read from top to bottom, but as a coroutine: any number of connections at once.  The
+ * store is as it was, and is called where it was called.  So while SQLite waits for the disk, or for
+ * another program's lock, nobody is served: correct, and worth measuring before the next step. */
+#include <proactor.h>
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The store: as it was ---------------------------------------------- */
+
+static sqlite3 *db;
+
+static int open_store(const char *path)
+{
+    if (sqlite3_open(path, &db) != SQLITE_OK) return -1;
+    sqlite3_busy_timeout(db, 1000);
+    return sqlite3_exec(db, "create table if not exists kv (k text primary key, v text)", NULL,
+                        NULL, NULL);
+}
+
+/* "get KEY" or "put KEY VALUE"; the answer is one line. */
+static void answer(const char *line, char *out, size_t size)
+{
+    char          verb[8] = "", key[64] = "", value[128] = "";
+    sqlite3_stmt *statement = NULL;
+    int           words = sscanf(line, "%7s %63s %127[^\r\n]", verb, key, value);
+    bool          is_put = strcmp(verb, "put") == 0 && words == 3;
+    snprintf(out, size, "what?\n");
+    if (!is_put && (strcmp(verb, "get") != 0 || words != 2)) return;
+    const char *sql =
+        is_put ? "insert or replace into kv values (?1, ?2)" : "select v from kv where k = ?1";
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+        if (is_put) sqlite3_bind_text(statement, 2, value, -1, SQLITE_STATIC);
+        int result = sqlite3_step(statement); /* here it reads, writes, waits for the disk */
+        if (result == SQLITE_ROW)
+            snprintf(out, size, "%s\n", (const char *)sqlite3_column_text(statement, 0));
+        else if (result == SQLITE_DONE)
+            snprintf(out, size, is_put ? "ok\n" : "none\n");
+        else
+            snprintf(out, size, "error: %s\n", sqlite3_errmsg(db));
+    }
+    sqlite3_finalize(statement);
+}
+
+/* ---- Connections ----------------------------------------------------------------------------------- */
+
+/* One line, its end included; how long it is, or an error. */
+static int64_t read_line(pro_socket *sock, char *line, size_t size)
+{
+    for (size_t len = 0; len < size - 1;) {
+        int64_t n = pro_await_recv(sock, line + len, 1); /* simple before quick */
+        if (n < 0) return n;
+        len++;
+        line[len] = '\0';
+        if (line[len - 1] == '\n') return (int64_t)len;
+    }
+    return PRO_EMSGSIZE;
+}
+
+static void serve(void *arg)
+{
+    pro_socket *sock = arg;
+    char        line[256], out[192];
+    while (read_line(sock, line, sizeof line) > 0) {
+        answer(line, out, sizeof out);
+        if (pro_await_send_all(sock, out, strlen(out)) < 0) break;
+    }
+    pro_await_close(sock);
+    free(sock);
+}
+
+static void accept_all(void *arg)
+{
+    pro_listener *listener = arg;
+    for (;;) {
+        pro_socket *sock = calloc(1, sizeof *sock);
+        if (!sock || pro_await_accept(listener, sock, NULL) < 0) {
+            free(sock);
+            return;
+        }
+        if (pro_go(NULL, serve, sock, NULL) == PRO_OK) continue;
+        pro_await_close(sock);
+        free(sock);
+    }
+}
+
+static void end_by_signal(void *arg)
+{
+    (void)arg;
+    pro_await_signal_wait(SIGINT);
+    pro_scope_close(pro_co_scope());
+}
+
+int main(int argc, char **argv)
+{
+    static pro_listener listener;
+    pro_loop           *loop;
+    pro_address         address;
+    char                where[32], text[PRO_ADDRESS_TEXT_MAX];
+    if (argc != 3 || open_store(argv[2]) != SQLITE_OK) {
+        fprintf(stderr, "usage: 1-on-a-loop PORT DATABASE\n");
+        return 2;
+    }
+    snprintf(where, sizeof where, "127.0.0.1:%s", argv[1]);
+    int error = pro_address_parse(&address, where);
+    if (error == PRO_OK) error = pro_loop_new(&loop, NULL);
+    if (error == PRO_OK) error = pro_listen(&listener, loop, NULL, &address, NULL);
+    if (error == PRO_OK) error = pro_go(pro_loop_scope(loop), accept_all, &listener, NULL);
+    if (error == PRO_OK) error = pro_go(pro_loop_scope(loop), end_by_signal, NULL, NULL);
+    if (error != PRO_OK) {
+        fprintf(stderr, "1-on-a-loop: %s\n", pro_error_text(error));
+        return 1;
+    }
+    pro_listener_local(&listener, &address);
+    pro_address_format(&address, text, sizeof text);
+    printf("1-on-a-loop: listening on %s\n", text);
+    fflush(stdout);
+    pro_loop_run(loop);
+    sqlite3_close(db);
+    return pro_loop_free(loop) == PRO_OK ? 0 : 1;
+}
