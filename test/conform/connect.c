@@ -291,6 +291,33 @@ CONFORM(connecting_twice_says_connected_already)
     peer_close(listener);
 }
 
+/* What the engine knows of the socket must not be forgotten: no news of it would come again. */
+CONFORM(connecting_a_connected_socket_loses_nothing_that_has_come)
+{
+    pro_loop   *loop = t_loop();
+    t_pair     *pair = t_pair_new(loop);
+    t_op       *first = t_new_op(), *second = t_new_op(), *end = t_new_op();
+    t_op       *send = t_new_op(), *shutdown = t_new_op(), *again = t_new_op();
+    char        bytes[3] = "", out[2] = {'x', 'y'};
+    pro_address address;
+    CHECK_ERROR(pro_socket_peer(&pair->a, &address), PRO_OK);
+    pro_recv(&first->op, &pair->a, bytes, 1, t_done); /* waits */
+    t_poll(loop);
+    pro_send_all(&send->op, &pair->b, out, 2, t_done);
+    pro_shutdown(&shutdown->op, &pair->b, t_done);
+    t_run(loop);
+    CHECK_DONE(first, PRO_OK, 1);
+    pro_connect(&again->op, &pair->a, &address, t_done);
+    pro_recv(&second->op, &pair->a, bytes + 1, 1, t_done);
+    pro_recv(&end->op, &pair->a, bytes + 2, 1, t_done);
+    t_run(loop);
+    CHECK_DONE(again, PRO_EISCONN, 0);
+    CHECK_DONE(second, PRO_OK, 1);
+    CHECK_DONE(end, PRO_EOF, 0);
+    CHECK(bytes[0] == 'x' && bytes[1] == 'y');
+    t_pair_close(loop, pair);
+}
+
 CONFORM(a_socket_that_was_never_connected_says_so)
 {
     pro_loop   *loop = t_loop();

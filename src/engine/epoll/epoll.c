@@ -385,7 +385,8 @@ PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
     return wait_for_events(loop, e, step, record);
 }
 
-/* What the kernel said about a handle before its connection attempt means nothing after it.  The next
+/* What the kernel said about a handle before its connection attempt means nothing after it, unless it
+ * was connected already: then there is no attempt, and no edge would come again.  The next
  * event is the end of the attempt; how it ended is asked by connecting again, which also ends it for
  * the socket: after SO_ERROR alone Linux would take the next connect for the end of this one. */
 static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
@@ -393,9 +394,9 @@ static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_reco
     handle_words   *h = words_of(step->handle);
     const pri_side *side = step->data;
     bool            begun = own(step)->begun;
-    if (!begun) h->bits = 0;
     pri_loop_count_system_call(loop);
     int error = pri_os_connect(e->env, step->handle->pri_fd, &side->address);
+    if (!begun && error != -EISCONN) h->bits = 0;
     if (error == -EINPROGRESS || (begun && error == -EALREADY)) {
         own(step)->begun = true;
         h->bits |= BLOCKED;
