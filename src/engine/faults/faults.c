@@ -102,15 +102,20 @@ static entry *entry_of(faults *f, pro_handle *handle)
 
 static int lane_of(const pri_step *step)
 {
-    bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ||
-                  step->kind == PRI_STEP_POLL_OUT;
-    return writes ? WRITE : READ;
+    return step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ? WRITE : READ;
+}
+
+/* Steps of the network, of which a handle has one in each direction; all others go by untouched. */
+static bool is_ours(const pri_step *step)
+{
+    return step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND ||
+           step->kind == PRI_STEP_ACCEPT || step->kind == PRI_STEP_CONNECT;
 }
 
 /* The lane in which this step is; NULL if it is none of ours. */
 static lane *find(faults *f, const pri_step *step, entry **e)
 {
-    *e = step->handle ? *slot_of(f, step->handle) : NULL;
+    *e = is_ours(step) ? *slot_of(f, step->handle) : NULL;
     if (!*e) return NULL;
     lane *l = &(*e)->lanes[lane_of(step)];
     return l->step == step ? l : NULL;
@@ -259,8 +264,7 @@ static uint64_t when(faults *f, const pro_loop *loop, entry *e)
 static void start(pro_loop *loop, pri_step *step)
 {
     faults *f = faults_of(loop);
-    bool    is_queued = step->handle && step->kind != PRI_STEP_CALL; /* those have no lane */
-    entry  *e = is_queued ? entry_of(f, step->handle) : NULL;
+    entry  *e = is_ours(step) ? entry_of(f, step->handle) : NULL;
     if (!e) {
         f->inner->start(loop, step);
         return;
