@@ -71,6 +71,10 @@ if(sources)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()
+        foreach(engine uring epoll)
+            pro_step(mask-rwf_nosignal-${engine} CONFIGS release
+                COMMAND $<TARGET_FILE:conform> --engine=${engine} --mask=rwf_nosignal --only=pipe)
+        endforeach()
         pro_step(mask-epoll_pwait2 CONFIGS release
             COMMAND $<TARGET_FILE:conform> --engine=epoll --mask=epoll_pwait2)
     endif()

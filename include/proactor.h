@@ -15,6 +15,7 @@
 #include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/op.h>
+#include <proactor/pipe.h>
 #include <proactor/poll.h>
 #include <proactor/process.h>
 #include <proactor/runtime.h>
@@ -24,6 +25,7 @@
 #include <proactor/sim.h>
 #include <proactor/test.h>
 #include <proactor/timer.h>
+#include <proactor/unix.h>
 #include <proactor/watch.h>
 
 #endif

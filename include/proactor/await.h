@@ -29,6 +29,7 @@
 #include <proactor/runtime.h>
 #include <proactor/signal.h>
 #include <proactor/timer.h>
+#include <proactor/unix.h>
 #include <proactor/watch.h>
 
 PRO_BEGIN_DECLS
@@ -241,6 +242,40 @@ PRO_API int64_t pro_await_watcher_close(pro_watcher *w);
 PRO_API int64_t pro_await_watcher_close_by(pro_watcher *w, uint64_t deadline_ns);
 PRO_API int64_t pro_await_watcher_close_by_at(const char *site, pro_watcher *w,
                                               uint64_t deadline_ns);
+
+/* pro_connect_unix: 0. */
+PRO_API int64_t pro_await_connect_unix(pro_socket *s, const char *name);
+PRO_API int64_t pro_await_connect_unix_by(pro_socket *s, const char *name, uint64_t deadline_ns);
+PRO_API int64_t pro_await_connect_unix_by_at(const char *site, pro_socket *s, const char *name,
+                                             uint64_t deadline_ns);
+
+/* pro_send_handles: len. */
+PRO_API int64_t pro_await_send_handles(pro_socket *s, const void *buf, size_t len,
+                                       const intptr_t *descriptors, size_t count);
+PRO_API int64_t pro_await_send_handles_by(pro_socket *s, const void *buf, size_t len,
+                                          const intptr_t *descriptors, size_t count,
+                                          uint64_t deadline_ns);
+PRO_API int64_t pro_await_send_handles_by_at(const char *site, pro_socket *s, const void *buf,
+                                             size_t len, const intptr_t *descriptors, size_t count,
+                                             uint64_t deadline_ns);
+
+/* pro_recv_handles: bytes > 0; room for *count descriptors becomes how many came there. */
+PRO_API int64_t pro_await_recv_handles(pro_socket *s, void *buf, size_t len, intptr_t *descriptors,
+                                       size_t *count);
+PRO_API int64_t pro_await_recv_handles_by(pro_socket *s, void *buf, size_t len,
+                                          intptr_t *descriptors, size_t *count,
+                                          uint64_t deadline_ns);
+PRO_API int64_t pro_await_recv_handles_by_at(const char *site, pro_socket *s, void *buf,
+                                             size_t len, intptr_t *descriptors, size_t *count,
+                                             uint64_t deadline_ns);
+
+/* pro_send_to_unix: len. */
+PRO_API int64_t pro_await_send_to_unix(pro_datagram *d, const void *buf, size_t len,
+                                       const char *name);
+PRO_API int64_t pro_await_send_to_unix_by(pro_datagram *d, const void *buf, size_t len,
+                                          const char *name, uint64_t deadline_ns);
+PRO_API int64_t pro_await_send_to_unix_by_at(const char *site, pro_datagram *d, const void *buf,
+                                             size_t len, const char *name, uint64_t deadline_ns);
 
 /* pro_timer_start: 0, at when_ns. */
 PRO_API int64_t pro_await_timer_start(uint64_t when_ns);
@@ -525,6 +560,14 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_watch_by(...) pro_await_watch_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_watcher_close(...) pro_await_watcher_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_watcher_close_by(...) pro_await_watcher_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_connect_unix(...) pro_await_connect_unix_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_connect_unix_by(...) pro_await_connect_unix_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_send_handles(...) pro_await_send_handles_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_send_handles_by(...) pro_await_send_handles_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_recv_handles(...) pro_await_recv_handles_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_recv_handles_by(...) pro_await_recv_handles_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_send_to_unix(...) pro_await_send_to_unix_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_send_to_unix_by(...) pro_await_send_to_unix_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_timer_start(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_timer_start_by(...) pro_await_timer_start_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_sleep(...) pro_await_sleep_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

@@ -33,7 +33,8 @@ PRO_BEGIN_DECLS
 
 /* ---- Addresses ---------------------------------------------------------------------------- */
 
-typedef enum pro_family { PRO_FAMILY_NONE, PRO_IPV4, PRO_IPV6 } pro_family;
+/* PRO_UNIX is that of sockets with names (unix.h); a pro_address has no such. */
+typedef enum pro_family { PRO_FAMILY_NONE, PRO_IPV4, PRO_IPV6, PRO_UNIX } pro_family;
 
 /* An address of our own, so that no system header is needed. */
 typedef struct pro_address {
@@ -97,8 +98,10 @@ PRO_API void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope);
  * for a closing scope, ...), and then s is still the caller's. */
 PRO_API int pro_socket_open(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_family family);
 
-/* The same for a connected stream socket that was made elsewhere (a socket pair, an inherited one).
- * The descriptor is the library's if PRO_OK comes back; its blocking mode is changed as needed.
+/* The same for a connected stream socket that was made elsewhere (a socket pair, an inherited one), or
+ * another stream of bytes: an end of a pipe, a FIFO, a terminal, a character device, a file (pipe.h).
+ * The descriptor is the library's if PRO_OK comes back; its blocking mode, which it shares with its
+ * copies in other processes, is changed as needed: for the standard streams use pro_socket_standard.
  * With an error both are still the caller's. */
 PRO_API int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor);
 

@@ -819,6 +819,131 @@ int64_t pro_await_watcher_close_by(pro_watcher *w, uint64_t deadline_ns)
     return pro_await_watcher_close_by_at("?", w, deadline_ns);
 }
 
+PRI_COLD static int64_t connect_unix_special(const char *site, pro_socket *s, const char *name,
+                                             uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_connect_unix", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_connect_unix_at(site, &co->op, s, name, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_connect_unix_by_at(const char *site, pro_socket *s, const char *name,
+                                     uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return connect_unix_special(site, s, name, deadline_ns);
+    pro_connect_unix_at(site, &co->op, s, name, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_connect_unix(pro_socket *s, const char *name)
+{
+    return pro_await_connect_unix_by_at("?", s, name, PRO_NEVER);
+}
+
+int64_t pro_await_connect_unix_by(pro_socket *s, const char *name, uint64_t deadline_ns)
+{
+    return pro_await_connect_unix_by_at("?", s, name, deadline_ns);
+}
+
+PRI_COLD static int64_t send_handles_special(const char *site, pro_socket *s, const void *buf,
+                                             size_t len, const intptr_t *descriptors, size_t count,
+                                             uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_send_handles", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_send_handles_at(site, &co->op, s, buf, len, descriptors, count,
+                                             pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_send_handles_by_at(const char *site, pro_socket *s, const void *buf, size_t len,
+                                     const intptr_t *descriptors, size_t count,
+                                     uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return send_handles_special(site, s, buf, len, descriptors, count, deadline_ns);
+    pro_send_handles_at(site, &co->op, s, buf, len, descriptors, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_send_handles(pro_socket *s, const void *buf, size_t len,
+                               const intptr_t *descriptors, size_t count)
+{
+    return pro_await_send_handles_by_at("?", s, buf, len, descriptors, count, PRO_NEVER);
+}
+
+int64_t pro_await_send_handles_by(pro_socket *s, const void *buf, size_t len,
+                                  const intptr_t *descriptors, size_t count, uint64_t deadline_ns)
+{
+    return pro_await_send_handles_by_at("?", s, buf, len, descriptors, count, deadline_ns);
+}
+
+PRI_COLD static int64_t recv_handles_special(const char *site, pro_socket *s, void *buf,
+                                             size_t len, intptr_t *descriptors, size_t *count,
+                                             uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_recv_handles", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_recv_handles_at(site, &co->op, s, buf, len, pri_co_awake);
+    int64_t value = pri_await_end(co);
+    *count = pri_await_handles(co, descriptors, *count);
+    return value;
+}
+
+int64_t pro_await_recv_handles_by_at(const char *site, pro_socket *s, void *buf, size_t len,
+                                     intptr_t *descriptors, size_t *count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return recv_handles_special(site, s, buf, len, descriptors, count, deadline_ns);
+    pro_recv_handles_at(site, &co->op, s, buf, len, pri_co_awake);
+    int64_t value = pri_await_plain(co);
+    *count = pri_await_handles(co, descriptors, *count);
+    return value;
+}
+
+int64_t pro_await_recv_handles(pro_socket *s, void *buf, size_t len, intptr_t *descriptors,
+                               size_t *count)
+{
+    return pro_await_recv_handles_by_at("?", s, buf, len, descriptors, count, PRO_NEVER);
+}
+
+int64_t pro_await_recv_handles_by(pro_socket *s, void *buf, size_t len, intptr_t *descriptors,
+                                  size_t *count, uint64_t deadline_ns)
+{
+    return pro_await_recv_handles_by_at("?", s, buf, len, descriptors, count, deadline_ns);
+}
+
+PRI_COLD static int64_t send_to_unix_special(const char *site, pro_datagram *d, const void *buf,
+                                             size_t len, const char *name, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_send_to_unix", &d->handle, deadline_ns);
+    if (!co->is_refused) pro_send_to_unix_at(site, &co->op, d, buf, len, name, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_send_to_unix_by_at(const char *site, pro_datagram *d, const void *buf,
+                                     size_t len, const char *name, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &d->handle, deadline_ns))
+        return send_to_unix_special(site, d, buf, len, name, deadline_ns);
+    pro_send_to_unix_at(site, &co->op, d, buf, len, name, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_send_to_unix(pro_datagram *d, const void *buf, size_t len, const char *name)
+{
+    return pro_await_send_to_unix_by_at("?", d, buf, len, name, PRO_NEVER);
+}
+
+int64_t pro_await_send_to_unix_by(pro_datagram *d, const void *buf, size_t len, const char *name,
+                                  uint64_t deadline_ns)
+{
+    return pro_await_send_to_unix_by_at("?", d, buf, len, name, deadline_ns);
+}
+
 PRI_COLD static int64_t timer_start_special(const char *site, uint64_t when_ns,
                                             uint64_t deadline_ns)
 {

@@ -53,6 +53,10 @@ FORMS = [
     ("process", "process_close", "0"),
     ("watch", "watch", "how many changes, at least 1"),
     ("watch", "watcher_close", "0"),
+    ("unix", "connect_unix", "0"),
+    ("unix", "send_handles", "len"),
+    ("unix", "recv_handles", "bytes > 0; room for *count descriptors becomes how many came there"),
+    ("unix", "send_to_unix", "len"),
     ("timer", "timer_start", "0, at when_ns"),
     ("timer", "sleep", "0, after delay_ns"),
     ("signal", "signal_wait", "how many came"),
@@ -129,6 +133,8 @@ OPENING = {"file_open", "file_open_temporary"}
 AFTER = {
     "accept": ("pro_socket *s, pro_scope *scope",
                "    if (value >= 0) value = pro_accept_take(&co->op, s, scope);\n"),
+    "recv_handles": ("intptr_t *descriptors, size_t *count",
+                     "    *count = pri_await_handles(co, descriptors, *count);\n"),
 }
 
 PROTOTYPE = re.compile(r"PRO_API void\s+pro_(\w+)_at\(const char \*site,\s*pro_op \*op,?([^;]*)\);")

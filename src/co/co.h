@@ -11,6 +11,7 @@
 #define PRI_CO_H
 
 #include <proactor/co.h>
+#include <proactor/unix.h>
 
 #include "co/sanitize.h"
 #include "co/stacks.h"
@@ -97,6 +98,9 @@ static inline bool pri_co_is_canceled(const pri_co *co)
 {
     return co->shields == 0 && (co->is_canceled || co->scope->pri_state >= PRI_SCOPE_CLOSING);
 }
+
+/* park.c: what a receive of handles left in the operation, at most room of them. */
+size_t pri_await_handles(pri_co *co, intptr_t *descriptors, size_t room);
 
 /* task.c: the coroutine begins with this task; it has ended. */
 void pri_task_begin(pro_task *task, pri_co *co, const char *site);

@@ -71,6 +71,14 @@ int pri_await_error(pri_co *co)
     return co->op.error;
 }
 
+size_t pri_await_handles(pri_co *co, intptr_t *descriptors, size_t room)
+{
+    size_t count = 0;
+    for (; count < room; count++)
+        if ((descriptors[count] = pro_received_take(&co->op)) < 0) break;
+    return count;
+}
+
 int pro_yield_at(const char *site)
 {
     pri_co *co = pri_co_running(site, "pro_yield");

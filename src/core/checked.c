@@ -397,7 +397,8 @@ void pri_checked_buffers(const pro_op *op)
     const pro_vec  *vecs = side ? side->vecs : &whole;
     size_t          count = side ? side->count : 1;
     pro_vec         of_batch[PRO_BATCH_MAX];
-    if (step->flags & PRI_STEP_BATCH) {
+    pri_op_kind     op_kind = pri_op_kind_of(op);
+    if (op_kind == PRI_OP_RECV_BATCH || op_kind == PRI_OP_SEND_BATCH) {
         vecs = of_batch;
         count = buffers_of_batch(step, of_batch);
     }

@@ -56,11 +56,19 @@ typedef enum pri_handle_kind {
     PRI_FILE
 } pri_handle_kind;
 
+/* pro_handle.pri_family of what is no socket, with PRI_PLAIN in any case: no family of ours is as large. */
+#define PRI_PLAIN 0x80u
+#define PRI_PLAIN_SHARED 0x01u   /* the blocking mode of its descriptor is that of others, too */
+#define PRI_PLAIN_NO_READ 0x02u  /* it can only be written to */
+#define PRI_PLAIN_NO_WRITE 0x04u /* or only be read from */
+
 /* pri_step.flags that an engine reads. */
 #define PRI_STEP_VECTORS 0x01u /* data = a pri_side with vectors */
 #define PRI_STEP_MULTI 0x02u
 #define PRI_STEP_MESSAGE 0x04u /* with VECTORS: and a name, and descriptors, in pri_side.message */
-#define PRI_STEP_BATCH 0x08u /* data = pro_messages, len of them; value = how many, at least one */
+/* Of a transfer: no plain socket call.  On a datagram handle: data = pro_messages, len of them; value = how
+ * many, at least one.  On another: its descriptor is no socket. */
+#define PRI_STEP_CALL 0x08u
 /* The others belong to the core. */
 
 /* The pooled side object of a step that needs more than a buffer: arrays are copied into it. */

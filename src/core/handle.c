@@ -59,14 +59,43 @@ static bool may_start(const pro_handle *handle, pri_direction direction)
     return direction == PRI_WRITE || handle->pri_connecting == 0;
 }
 
+/* The wrong end of a pipe would never be ready. */
+static bool has_direction(const pro_handle *handle, pri_direction direction)
+{
+    unsigned missing = direction == PRI_READ ? PRI_PLAIN_NO_READ : PRI_PLAIN_NO_WRITE;
+    return !(handle->pri_flags & PRI_HANDLE_PLAIN) || !(handle->pri_family & missing);
+}
+
+/* What is no socket has no half: the end of what is only written to is its close. */
+static int shut_down_plain(pro_loop *loop, pro_handle *handle)
+{
+    if (!(handle->pri_family & PRI_PLAIN_NO_READ)) return PRO_ENOTSUP;
+    if (!pri_list_empty(&handle->pri_queue[PRI_READ])) return PRO_EBUSY; /* how senseless */
+    loop->engine->detach(loop, handle);
+    loop->engine->net->close(&loop->env, handle->pri_fd, 0);
+    handle->pri_fd = -1;
+    handle->pri_flags |= PRI_HANDLE_SHUT;
+    return PRO_OK;
+}
+
 /* End the sending side; again is no error.  PRO_OK or one of ours. */
 static int shut_down(pro_handle *handle)
 {
     pro_loop *loop = handle->pri_loop;
     if (handle->pri_flags & PRI_HANDLE_SHUT) return PRO_OK;
+    if (handle->pri_flags & PRI_HANDLE_PLAIN) return shut_down_plain(loop, handle);
     int error = loop->engine->net->shutdown(&loop->env, handle->pri_fd);
     if (!error) handle->pri_flags |= PRI_HANDLE_SHUT;
     return pri_os_error(error);
+}
+
+/* Why it cannot even be tried; PRO_OK: it can. */
+static int refusal(const pro_handle *handle, pri_op_kind kind, pri_direction direction)
+{
+    bool is_over = handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
+    if (!has_direction(handle, direction)) return PRO_EBADF;
+    if (pri_op_is_send(kind) && is_over) return PRO_EPIPE;
+    return handle->pri_fd < 0 && !is_over ? PRO_ENOTCONN : PRO_OK;
 }
 
 void pri_handle_start(pro_handle *handle, pri_direction direction)
@@ -82,17 +111,13 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
             continue;
         }
         pri_op_kind kind = pri_op_kind_of(op);
-        bool        is_over =
-            pri_op_is_send(kind) && handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
-        if (handle->pri_fd >= 0 && !is_over && kind != PRI_OP_SHUTDOWN) {
+        int         error = refusal(handle, kind, direction);
+        if (!error && kind != PRI_OP_SHUTDOWN) {
+            if (handle->pri_flags & PRI_HANDLE_PLAIN) op->pri_kernel_step.flags |= PRI_STEP_CALL;
             pri_op_start(op);
             return;
         }
-        int error = PRO_EPIPE;
-        if (handle->pri_fd < 0)
-            error = PRO_ENOTCONN;
-        else if (kind == PRI_OP_SHUTDOWN && !(handle->pri_flags & PRI_HANDLE_HOLE))
-            error = shut_down(handle);
+        if (!error) error = handle->pri_flags & PRI_HANDLE_HOLE ? PRO_EPIPE : shut_down(handle);
         pri_list_unlink(&op->pri_queue);
         pri_op_finish(op, error, 0);
     }
@@ -196,8 +221,8 @@ static void complete(pro_op *op, int error, int64_t value)
 
 static bool is_message(pri_op_kind kind)
 {
-    return kind == PRI_OP_RECV_FROM || kind == PRI_OP_RECV_BATCH || kind == PRI_OP_SEND_TO ||
-           kind == PRI_OP_SEND_BATCH;
+    return kind == PRI_OP_RECV_HANDLES || kind == PRI_OP_RECV_FROM || kind == PRI_OP_RECV_BATCH ||
+           kind == PRI_OP_SEND_TO || kind == PRI_OP_SEND_BATCH;
 }
 
 void pri_handle_finish(pro_op *op, int error, int64_t value)
@@ -211,6 +236,8 @@ void pri_handle_finish(pro_op *op, int error, int64_t value)
 void pri_step_advance(pri_step *step, size_t bytes)
 {
     step->len -= bytes;
+    if (step->flags & PRI_STEP_MESSAGE) /* what stood beside the data went with the first of it */
+        ((pri_side *)step->data)->message.control_len = 0;
     if (!(step->flags & PRI_STEP_VECTORS)) {
         step->data = (char *)step->data + bytes;
         return;
@@ -264,6 +291,24 @@ static void transferred(pro_op *op, const pri_record *record)
         pri_op_start(op); /* between two steps of a composed operation */
 }
 
+/* A message with what stands beside it: the handler may ask for that; what it leaves is closed.  After the
+ * handler only the loop may be touched. */
+static void received(pro_loop *loop, pro_op *op, pri_side *side)
+{
+    int is_end = pri_op_kind_of(op) == PRI_OP_RECV_HANDLES && op->value == 0;
+    int error = is_end ? PRO_EOF : PRO_OK;
+    if (side->from) *side->from = side->address;
+    op->pri_kernel_step.flags &= (uint8_t)~PRI_STEP_SIDE;
+    loop->received.op = op;
+    loop->received.side = side;
+    leave(op, error, op->value);
+    pri_op_complete_flagged(op, error, op->value, side->message.is_truncated ? PRO_TRUNCATED : 0);
+    loop->received.op = NULL;
+    for (intptr_t fd; (fd = pri_os_control_take(&side->message)) >= 0;)
+        loop->engine->net->close(&loop->env, fd, 0);
+    pri_side_give(loop, side);
+}
+
 /* A message, or some of a batch: whole or not at all.  PRO_OK if that is what was wanted, else the first
  * cause, else the error, else on with the rest of the batch. */
 static void messaged(pro_op *op, const pri_record *record)
@@ -284,14 +329,10 @@ static void messaged(pro_op *op, const pri_record *record)
         complete(op, op->pri_cause ? -(int)op->pri_cause : record->error, op->value);
         return;
     }
-    const pri_side *side = step->data;
-    unsigned        flags = 0;
-    if (kind == PRI_OP_RECV_FROM) {
-        if (side->from) *side->from = side->address;
-        if (side->message.is_truncated) flags = PRO_TRUNCATED;
-    }
-    leave(op, PRO_OK, op->value);
-    pri_op_complete_flagged(op, PRO_OK, op->value, flags);
+    if (kind == PRI_OP_RECV_FROM || kind == PRI_OP_RECV_HANDLES)
+        received(op->pri_loop, op, step->data);
+    else
+        complete(op, PRO_OK, op->value);
 }
 
 /* A connection: the handler may take it; what it leaves is closed.  After the handler only the loop

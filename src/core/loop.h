@@ -29,6 +29,10 @@ struct pro_loop {
         intptr_t      fd; /* -1: nothing, or taken */
         uint8_t       family;
     } accepted;
+    struct {
+        const pro_op *op;   /* whose handler may ask what came beside its data */
+        pri_side     *side; /* where that is */
+    } received;
     pri_side   *sides; /* free side objects */
     pri_record *records;
     int         batch_max;

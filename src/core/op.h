@@ -54,6 +54,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(ACCEPT, "accept")                                                                            \
     X(ACCEPT_MULTI, "accept_multi")                                                                \
     X(POLL_IN, "poll")                                                                             \
+    X(RECV_HANDLES, "recv_handles")                                                                \
     X(RECV_FROM, "recv_from")                                                                      \
     X(RECV_BATCH, "recv_batch")                                                                    \
     X(EXIT, "child")                                                                               \
@@ -62,6 +63,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
+    X(SEND_HANDLES, "send_handles")                                                                \
     X(SEND_ALL, "send_all")                                                                        \
     X(SEND_TO, "send_to")                                                                          \
     X(SEND_BATCH, "send_batch")                                                                    \
@@ -274,6 +276,7 @@ typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 #define PRI_HANDLE_BARE 0x08u       /* no descriptor as yet */
 #define PRI_HANDLE_CONNECTING 0x10u /* pri_connecting > 0 */
 #define PRI_HANDLE_LOST 0x20u       /* the connection is lost: no end of stream is one */
+#define PRI_HANDLE_PLAIN 0x40u /* its descriptor is no socket; pri_family has PRI_PLAIN_ bits */
 
 /* A handle becomes the library's, in a scope; fd may be -1.  In a closing scope it is closed from the
  * start, and fd is still the caller's. */

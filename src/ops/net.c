@@ -30,7 +30,7 @@ int pri_open_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pr
     int error = open_descriptor(loop, family, kind, &fd);
     if (error) return pri_os_error(error);
     pri_handle_init(handle, kind, loop, scope, fd);
-    handle->pri_family = (uint8_t)family;
+    handle->pri_family = family == PRO_UNIX ? PRO_FAMILY_NONE : (uint8_t)family;
     return PRO_OK;
 }
 
@@ -96,34 +96,30 @@ intptr_t pro_socket_descriptor(const pro_socket *s) { return pri_descriptor_of(&
 
 /* ---- Connecting ----------------------------------------------------------------------------- */
 
-void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_address *address,
-                    pro_handler *done)
+void pri_connect(const char *site, pro_op *op, pro_handle *handle, pro_family family,
+                 pri_fill_name *fill, const void *to, pro_handler *done)
 {
-    pro_handle *handle = &s->handle;
     pri_handle_must_be_made(handle, site);
     pro_loop *loop = handle->pri_loop;
     if (!pri_op_begin(op, loop, handle, PRI_OP_CONNECT, site, done)) return;
 
-    if (address->family != PRO_IPV4 && address->family != PRO_IPV6) {
-        pri_op_finish(op, PRO_EAFNOSUPPORT, 0);
-        return;
-    }
-    if (handle->pri_fd < 0) {
-        int error = open_descriptor(loop, address->family, PRI_SOCKET, &handle->pri_fd);
-        if (error) {
-            handle->pri_fd = -1;
-            pri_op_finish(op, pri_os_error(error), 0);
-            return;
-        }
-        handle->pri_family = (uint8_t)address->family;
-        handle->pri_flags &= (uint8_t)~PRI_HANDLE_BARE;
-    }
     pri_side *side = pri_side_take(loop, 0);
-    if (!side) {
-        pri_op_finish(op, PRO_ENOMEM, 0);
+    int       error = side ? fill(loop, side, to) : PRO_ENOMEM;
+    if (handle->pri_flags & PRI_HANDLE_PLAIN) error = PRO_EBADF;
+    if (!error && handle->pri_fd < 0) {
+        intptr_t fd;
+        error = pri_os_error(open_descriptor(loop, family, PRI_SOCKET, &fd));
+        if (!error) {
+            handle->pri_fd = fd;
+            handle->pri_family = family == PRO_UNIX ? PRO_FAMILY_NONE : (uint8_t)family;
+            handle->pri_flags &= (uint8_t)~PRI_HANDLE_BARE;
+        }
+    }
+    if (error) {
+        if (side) pri_side_give(loop, side);
+        pri_op_finish(op, error, 0);
         return;
     }
-    side->address = *address;
     pri_step *step = &op->pri_kernel_step;
     step->kind = PRI_STEP_CONNECT;
     step->flags |= PRI_STEP_SIDE;
@@ -131,6 +127,23 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
     step->len = 0;
     pri_handle_connecting(handle);
     pri_handle_queue(op, handle, PRI_WRITE, true);
+}
+
+static int fill_address(pro_loop *loop, pri_side *side, const void *to)
+{
+    const pro_address *address = to;
+    (void)loop;
+    if (address->family != PRO_IPV4 && address->family != PRO_IPV6) return PRO_EAFNOSUPPORT;
+    side->address = *address;
+    side->message.name_len = (uint32_t)pri_os_address_out(address, side->message.name);
+    return PRO_OK;
+}
+
+void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_address *address,
+                    pro_handler *done)
+{
+    pro_family family = (pro_family)address->family;
+    pri_connect(site, op, &s->handle, family, fill_address, address, done);
 }
 
 /* ---- Receiving and sending ------------------------------------------------------------------ */
@@ -337,17 +350,32 @@ int pro_listen(pro_listener *l, pro_loop *loop, pro_scope *scope, const pro_addr
     return PRO_OK;
 }
 
+int pri_take_descriptor(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                        intptr_t descriptor)
+{
+    const pri_net *net = pri_net_of(loop);
+    pro_address    local = {.family = PRO_FAMILY_NONE};
+    int            what = 0;
+    /* A family of ours; or none, then it is a Unix socket or no socket at all. */
+    if (net->local(&loop->env, descriptor, &local) != 0 && net->look)
+        what = net->look(&loop->env, descriptor);
+    if (what < 0) return pri_os_error(what);
+    if (what & PRI_OS_PLAIN && kind != PRI_SOCKET) return PRO_EBADF;
+    pri_handle_init(handle, kind, loop, scope, descriptor);
+    handle->pri_family = (uint8_t)local.family;
+    if (what & PRI_OS_PLAIN)
+        pri_be_plain(handle, (what & PRI_OS_NO_READ ? PRI_PLAIN_NO_READ : 0) |
+                                 (what & PRI_OS_NO_WRITE ? PRI_PLAIN_NO_WRITE : 0));
+    return PRO_OK;
+}
+
 int pri_adopt_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
                      intptr_t descriptor)
 {
     if (pri_is_closing(loop, scope)) return PRO_ECANCELED;
     int error = pri_net_of(loop)->adopt(&loop->env, descriptor, loop->engine->nonblocking);
     if (error) return pri_os_error(error);
-    pri_handle_init(handle, kind, loop, scope, descriptor);
-    pro_address local; /* a family of ours, or none: a Unix socket */
-    if (pri_net_of(loop)->local(&loop->env, descriptor, &local) == 0)
-        handle->pri_family = (uint8_t)local.family;
-    return PRO_OK;
+    return pri_take_descriptor(handle, kind, loop, scope, descriptor);
 }
 
 int pro_socket_adopt(pro_socket *s, pro_loop *loop, pro_scope *scope, intptr_t descriptor)

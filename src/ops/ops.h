@@ -23,6 +23,13 @@ static inline intptr_t pri_descriptor_of(const pro_handle *handle)
     return pri_has_descriptor(handle) == PRO_OK ? handle->pri_fd : -1;
 }
 
+/* Its descriptor is no socket: PRI_PLAIN_ bits. */
+static inline void pri_be_plain(pro_handle *handle, unsigned bits)
+{
+    handle->pri_flags |= PRI_HANDLE_PLAIN;
+    handle->pri_family = (uint8_t)(PRI_PLAIN | bits);
+}
+
 /* net.c ---------------------------------------------------------------------------------------- */
 
 /* A socket of the kind as a new handle.  PRO_OK or one of ours. */
@@ -30,6 +37,15 @@ int pri_open_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pr
                     int family);
 int pri_adopt_handle(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
                      intptr_t descriptor);
+
+/* The same for one whose blocking mode is as it shall be. */
+int pri_take_descriptor(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, pro_scope *scope,
+                        intptr_t descriptor);
+
+/* Begin a connect.  fill puts the name into the side object: PRO_OK or one of ours. */
+typedef int pri_fill_name(pro_loop *loop, pri_side *side, const void *to);
+void        pri_connect(const char *site, pro_op *op, pro_handle *handle, pro_family family,
+                        pri_fill_name *fill, const void *to, pro_handler *done);
 
 int pri_local_of(const pro_handle *handle, pro_address *address);
 int pri_peer_of(const pro_handle *handle, pro_address *address);

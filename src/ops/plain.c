@@ -3,6 +3,7 @@
 #define PRO_NO_SITES
 #include <proactor/datagram.h>
 #include <proactor/net.h>
+#include <proactor/unix.h>
 
 static const char no_site[] = "?";
 
@@ -118,4 +119,26 @@ void pro_send_batch(pro_op *op, pro_datagram *d, pro_message *messages, size_t c
 void pro_datagram_close(pro_op *op, pro_datagram *d, pro_handler *done)
 {
     pro_datagram_close_at(no_site, op, d, done);
+}
+
+void pro_connect_unix(pro_op *op, pro_socket *s, const char *name, pro_handler *done)
+{
+    pro_connect_unix_at(no_site, op, s, name, done);
+}
+
+void pro_send_handles(pro_op *op, pro_socket *s, const void *buf, size_t len,
+                      const intptr_t *descriptors, size_t count, pro_handler *done)
+{
+    pro_send_handles_at(no_site, op, s, buf, len, descriptors, count, done);
+}
+
+void pro_recv_handles(pro_op *op, pro_socket *s, void *buf, size_t len, pro_handler *done)
+{
+    pro_recv_handles_at(no_site, op, s, buf, len, done);
+}
+
+void pro_send_to_unix(pro_op *op, pro_datagram *d, const void *buf, size_t len, const char *name,
+                      pro_handler *done)
+{
+    pro_send_to_unix_at(no_site, op, d, buf, len, name, done);
 }

@@ -9,7 +9,9 @@
 #include <proactor/datagram.h>
 #include <proactor/loop.h>
 #include <proactor/net.h>
+#include <proactor/pipe.h>
 #include <proactor/poll.h>
+#include <proactor/unix.h>
 
 /* ---- Errors, environment ------------------------------------------------------------------- */
 
@@ -67,7 +69,27 @@ typedef struct pri_net {
     /* Join or leave a group on an interface (0: the system's choice), of one source or (NULL) of all. */
     int (*group)(const pro_env *env, intptr_t fd, int join, const pro_address *group,
                  const pro_address *source, uint32_t interface_index);
+
+    /* Unix sockets, by name: bind; fix the peer of a datagram socket; the name of its own (peer 0) or of
+     * the other side, as text in buf; who is there. */
+    int (*bind_unix)(const pro_env *env, intptr_t fd, const char *name);
+    int (*associate_unix)(const pro_env *env, intptr_t fd, const char *name);
+    int (*unix_name)(const pro_env *env, intptr_t fd, int peer, char *buf, size_t size);
+    int (*credentials)(const pro_env *env, intptr_t fd, pro_credentials *who);
+
+    /* Two ends of a new pair or pipe (reading end, writing end). */
+    int (*pair)(const pro_env *env, int what, int nonblocking, intptr_t fds[2]);
+
+    /* What a descriptor is that has no address of ours: PRI_OS_ bits, or a negated number. */
+    int (*look)(const pro_env *env, intptr_t fd);
+
+    /* A descriptor of our own for one of the standard streams.  is_shared: its mode is that of others, too,
+     * and must not be changed. */
+    intptr_t (*standard)(const pro_env *env, int which, int *is_shared);
 } pri_net;
+
+enum { PRI_OS_STREAM_PAIR, PRI_OS_DATAGRAM_PAIR, PRI_OS_PIPE };
+enum { PRI_OS_PLAIN = 1 /* no socket */, PRI_OS_NO_READ = 2, PRI_OS_NO_WRITE = 4 };
 
 enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
 
@@ -88,7 +110,14 @@ int64_t  pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t le
 int64_t  pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);
 int64_t  pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count);
 intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking);
-int      pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address);
+int      pri_os_connect(const pro_env *env, intptr_t fd, const void *name, size_t len);
+
+/* The same for what is no socket; no broken pipe raises a signal.  NOSIGNAL: the system may be asked
+ * to see to that.  SHARED: the descriptor may be blocking, and stays so. */
+int64_t pri_os_read(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count,
+                    int is_shared);
+int64_t pri_os_write(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_t count, int flags);
+enum { PRI_OS_NOSIGNAL = 1, PRI_OS_SHARED = 2 };
 
 /* PRO_POLL_* bits for those of poll(2), and what to ask for. */
 int64_t  pri_os_poll_told(uint32_t events);
@@ -126,6 +155,15 @@ int64_t pri_os_send_batch(const pro_env *env, intptr_t fd, pro_message *messages
 /* Addresses in the system's form: storage has PRI_OS_ADDRESS_SIZE bytes; returns the length. */
 size_t pri_os_address_out(const pro_address *address, void *storage);
 void   pri_os_address_in(pro_address *address, const void *storage);
+
+/* The same for names of Unix sockets, "@..." for an abstract one; 0 for none that there can be.  In: as
+ * text, with the length of the whole, as snprintf does. */
+size_t pri_os_unix_out(const char *name, void *storage);
+size_t pri_os_unix_in(const void *storage, size_t len, char *buf, size_t size);
+
+/* Descriptors beside a message: put them there; take the next one of those that came, -1: none is left. */
+void     pri_os_control_put(pri_os_message *m, const intptr_t *descriptors, size_t count);
+intptr_t pri_os_control_take(pri_os_message *m);
 
 /* ---- Signals -------------------------------------------------------------------------------- */
 

@@ -846,6 +846,116 @@ void t_form_watcher_close(const char *site, pro_op *op, pro_watcher *w, pro_hand
     t_initiate(&x.call);
 }
 
+struct connect_unix {
+    t_call call;
+    pro_socket *s;
+    const char *name;
+};
+
+static void connect_unix_call(const t_call *call, pro_handler *done)
+{
+    const struct connect_unix *x = (const struct connect_unix *)call;
+    pro_connect_unix_at(call->site, call->op, x->s, x->name, done);
+}
+
+static int64_t connect_unix_await(const t_call *call)
+{
+    const struct connect_unix *x = (const struct connect_unix *)call;
+    return pro_await_connect_unix_by_at(call->site, x->s, x->name, call->op->deadline_ns);
+}
+
+void t_form_connect_unix(const char *site, pro_op *op, pro_socket *s, const char *name,
+                         pro_handler *done)
+{
+    struct connect_unix x = {
+        {site, op, done, connect_unix_call, connect_unix_await, &s->handle, NULL},
+        s, name};
+    t_initiate(&x.call);
+}
+
+struct send_handles {
+    t_call call;
+    pro_socket *s;
+    const void *buf;
+    size_t len;
+    const intptr_t *descriptors;
+    size_t count;
+};
+
+static void send_handles_call(const t_call *call, pro_handler *done)
+{
+    const struct send_handles *x = (const struct send_handles *)call;
+    pro_send_handles_at(call->site, call->op, x->s, x->buf, x->len, x->descriptors, x->count, done);
+}
+
+static int64_t send_handles_await(const t_call *call)
+{
+    const struct send_handles *x = (const struct send_handles *)call;
+    return pro_await_send_handles_by_at(call->site, x->s, x->buf, x->len, x->descriptors, x->count,
+        call->op->deadline_ns);
+}
+
+void t_form_send_handles(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                         const intptr_t *descriptors, size_t count, pro_handler *done)
+{
+    struct send_handles x = {
+        {site, op, done, send_handles_call, send_handles_await, &s->handle, NULL},
+        s, buf, len, descriptors, count};
+    t_initiate(&x.call);
+}
+
+struct recv_handles {
+    t_call call;
+    pro_socket *s;
+    void *buf;
+    size_t len;
+};
+
+static void recv_handles_call(const t_call *call, pro_handler *done)
+{
+    const struct recv_handles *x = (const struct recv_handles *)call;
+    pro_recv_handles_at(call->site, call->op, x->s, x->buf, x->len, done);
+}
+
+void t_form_recv_handles(const char *site, pro_op *op, pro_socket *s, void *buf, size_t len,
+                         pro_handler *done)
+{
+    struct recv_handles x = {
+        {site, op, done, recv_handles_call, NULL, &s->handle, NULL},
+        s, buf, len};
+    t_initiate(&x.call);
+}
+
+struct send_to_unix {
+    t_call call;
+    pro_datagram *d;
+    const void *buf;
+    size_t len;
+    const char *name;
+};
+
+static void send_to_unix_call(const t_call *call, pro_handler *done)
+{
+    const struct send_to_unix *x = (const struct send_to_unix *)call;
+    pro_send_to_unix_at(call->site, call->op, x->d, x->buf, x->len, x->name, done);
+}
+
+static int64_t send_to_unix_await(const t_call *call)
+{
+    const struct send_to_unix *x = (const struct send_to_unix *)call;
+    return pro_await_send_to_unix_by_at(call->site, x->d, x->buf, x->len, x->name,
+        call->op->deadline_ns);
+}
+
+void t_form_send_to_unix(const char *site, pro_op *op, pro_datagram *d, const void *buf,
+                         size_t len, const char *name, pro_handler *done)
+{
+    struct send_to_unix x = {
+        {site, op, done, send_to_unix_call, send_to_unix_await, &d->handle, NULL},
+        d, buf, len, name};
+    t_initiate(&x.call);
+}
+
 struct timer_start {
     t_call call;
     pro_loop *loop;

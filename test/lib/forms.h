@@ -56,6 +56,14 @@ void t_form_process_close(const char *site, pro_op *op, pro_process *p, pro_hand
 void t_form_watch(const char *site, pro_op *op, pro_watcher *w, pro_change *changes, size_t count,
                   pro_handler *done);
 void t_form_watcher_close(const char *site, pro_op *op, pro_watcher *w, pro_handler *done);
+void t_form_connect_unix(const char *site, pro_op *op, pro_socket *s, const char *name,
+                         pro_handler *done);
+void t_form_send_handles(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                         const intptr_t *descriptors, size_t count, pro_handler *done);
+void t_form_recv_handles(const char *site, pro_op *op, pro_socket *s, void *buf, size_t len,
+                         pro_handler *done);
+void t_form_send_to_unix(const char *site, pro_op *op, pro_datagram *d, const void *buf,
+                         size_t len, const char *name, pro_handler *done);
 void t_form_timer_start(const char *site, pro_op *op, pro_loop *loop, uint64_t when_ns,
                         pro_handler *done);
 void t_form_sleep(const char *site, pro_op *op, pro_loop *loop, uint64_t delay_ns,
@@ -175,6 +183,14 @@ void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const cha
 #define pro_watch(...) t_form_watch(PRO_SITE, __VA_ARGS__)
 #undef pro_watcher_close
 #define pro_watcher_close(...) t_form_watcher_close(PRO_SITE, __VA_ARGS__)
+#undef pro_connect_unix
+#define pro_connect_unix(...) t_form_connect_unix(PRO_SITE, __VA_ARGS__)
+#undef pro_send_handles
+#define pro_send_handles(...) t_form_send_handles(PRO_SITE, __VA_ARGS__)
+#undef pro_recv_handles
+#define pro_recv_handles(...) t_form_recv_handles(PRO_SITE, __VA_ARGS__)
+#undef pro_send_to_unix
+#define pro_send_to_unix(...) t_form_send_to_unix(PRO_SITE, __VA_ARGS__)
 #undef pro_timer_start
 #define pro_timer_start(...) t_form_timer_start(PRO_SITE, __VA_ARGS__)
 #undef pro_sleep

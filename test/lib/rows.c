@@ -14,6 +14,8 @@ struct row {
 
 /* For --form=await. */
 static const struct row await[] = {
+    {"a_unix_datagram_has_a_sender_by_name",
+     "its handler asks the operation for the name, which is in that of the coroutine"},
     {"an_operation_counts_in_the_scope_of_its_handle_unless_it_has_one",
      "the forms of await.h have no operation to give a scope: they count in that of the handle"},
 };
@@ -29,6 +31,8 @@ static const struct row alone[] = {
     {"accept_multi_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"a_socket_or_listener_without_descriptors_stays_the_callers", descriptors},
     {"a_datagram_socket_without_descriptors_stays_the_callers", descriptors},
+    {"a_receive_of_handles_without_descriptors_left_says_so", descriptors},
+    {"pipes_and_pairs_without_descriptors_stay_the_callers", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
     {"process.c", children},

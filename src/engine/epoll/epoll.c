@@ -97,8 +97,9 @@ typedef struct epoll_engine {
     struct epoll_event *events;
     int                 events_max;
     bool                has_pwait2; /* waits are in nanoseconds */
-    bool                owes_look;  /* the next turn may not skip looking at the kernel */
-    atomic_bool         woken;      /* wake was called, and no waiting turn has returned since */
+    int  nosignal;  /* PRI_OS_NOSIGNAL, or 0: the system may be asked for writes without SIGPIPE */
+    bool owes_look; /* the next turn may not skip looking at the kernel */
+    atomic_bool woken; /* wake was called, and no waiting turn has returned since */
 } epoll_engine;
 
 static handle_words *words_of(pro_handle *handle) { return (handle_words *)handle->pri_engine; }
@@ -291,6 +292,12 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
     uint32_t events = events_for(h, direction);
     if (events != h->watched) {
         int error = watch(loop, e, step->handle, events);
+        if (error == -EPERM && step->flags & PRI_STEP_CALL) {
+            /* A file: always ready, and it stays so. */
+            h->bits = READABLE | ENDING;
+            append(e, step);
+            return 0;
+        }
         if (error) return report_error(step, error, record);
     }
     own(step)->state = WAITING;
@@ -299,13 +306,14 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
 }
 
 /* Transfers that are not over one buffer. */
-enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_BATCH };
+enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_CALL };
 
 /* Is a short receive a sign that the kernel has no more?  Not with messages, and a Unix socket stops at
  * one with descriptors. */
 static bool is_tcp(const pro_handle *handle)
 {
-    return handle->pri_family != PRO_FAMILY_NONE && handle->pri_kind == PRI_SOCKET;
+    bool is_ip = handle->pri_family == PRO_IPV4 || handle->pri_family == PRO_IPV6;
+    return is_ip && handle->pri_kind == PRI_SOCKET;
 }
 
 /* How this receive changes what is known: of n, what it got, and len, what it asked for. */
@@ -331,12 +339,18 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
 {
     bool     in = step->kind == PRI_STEP_RECV;
     intptr_t fd = step->handle->pri_fd;
-    if (step->flags & PRI_STEP_BATCH)
+    if (step->flags & PRI_STEP_CALL && step->handle->pri_kind == PRI_DATAGRAM)
         return in ? pri_os_recv_batch(e->env, fd, step->data, step->len)
                   : pri_os_send_batch(e->env, fd, step->data, step->len);
-    pri_side      *side = step->data;
-    const pro_vec *vecs = side->vecs + side->first;
-    size_t         count = side->count - side->first;
+    const pro_vec  whole = {step->data, step->len};
+    pri_side      *side = step->flags & PRI_STEP_VECTORS ? step->data : NULL;
+    const pro_vec *vecs = side ? side->vecs + side->first : &whole;
+    size_t         count = side ? side->count - side->first : 1;
+    bool           is_shared = step->handle->pri_family & PRI_PLAIN_SHARED;
+    if (step->flags & PRI_STEP_CALL)
+        return in ? pri_os_read(e->env, fd, vecs, count, is_shared)
+                  : pri_os_write(e->env, fd, vecs, count,
+                                 (is_shared ? PRI_OS_SHARED : 0) | e->nosignal);
     if (!(step->flags & PRI_STEP_MESSAGE))
         return in ? pri_os_recvv(e->env, fd, vecs, count) : pri_os_sendv(e->env, fd, vecs, count);
     if (!in) return pri_os_send_message(e->env, fd, &side->message, vecs, count);
@@ -395,7 +409,8 @@ static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_reco
     const pri_side *side = step->data;
     bool            begun = own(step)->begun;
     pri_loop_count_system_call(loop);
-    int error = pri_os_connect(e->env, step->handle->pri_fd, &side->address);
+    int error =
+        pri_os_connect(e->env, step->handle->pri_fd, side->message.name, side->message.name_len);
     if (!begun && error != -EISCONN) h->bits = 0;
     if (error == -EINPROGRESS || (begun && error == -EALREADY)) {
         own(step)->begun = true;
@@ -579,6 +594,7 @@ static void epoll_wake(pro_loop *loop)
 
 static void choose_wait(epoll_engine *e, const char *mask, pri_why *why)
 {
+    e->nosignal = pri_masked(mask, "rwf_nosignal") ? 0 : PRI_OS_NOSIGNAL;
     bool is_masked = pri_masked(mask, "epoll_pwait2");
     e->has_pwait2 = !is_masked && call_pwait2(e, 0) >= 0;
     pri_why_line(why, "epoll: emulated, edge-triggered, waits in %s",
@@ -675,7 +691,7 @@ const pri_engine pri_engine_epoll = {
     .net = &pri_os_net,
     .call = pri_os_call,
     .nonblocking = 1,
-    .features = "epoll_pwait2",
+    .features = "epoll_pwait2,rwf_nosignal",
     .probe = epoll_probe,
     .init = epoll_init,
     .fini = epoll_fini,

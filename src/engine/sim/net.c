@@ -16,7 +16,7 @@ static sim_socket *socket_of(const pro_env *env, intptr_t fd)
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
-    if (datagram) return -PRI_SIM_EOPNOTSUPP;
+    if (datagram || family == PRO_UNIX) return -PRI_SIM_EOPNOTSUPP;
     (void)nonblocking;
     int fault = pri_os_fault(env, "socket");
     if (fault) return fault;

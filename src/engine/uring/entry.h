@@ -104,8 +104,13 @@ PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step)
     sqe->len = 1;
     if (in)
         sqe->msg_flags = MSG_CMSG_CLOEXEC;
-    else if (side->message.never_waits)
-        sqe->msg_flags |= MSG_DONTWAIT;
+    else
+        sqe->msg_flags |= MSG_DONTWAIT; /* quirk sendmsg_again */
+}
+
+static inline bool is_unix(const pri_step *step)
+{
+    return ((const pri_side *)step->data)->address.family == PRO_UNIX;
 }
 
 static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
@@ -114,6 +119,12 @@ static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
               step->kind == PRI_STEP_POLL_IN;
     sqe->opcode = IORING_OP_POLL_ADD;
     sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(in));
+}
+
+/* A descriptor of this engine's is blocking, but for a while. */
+static inline void set_blocking(const pro_handle *handle, bool is_blocking)
+{
+    pri_os_net.adopt(pri_loop_env(handle->pri_loop), handle->pri_fd, !is_blocking);
 }
 
 /* The rarer kinds. */
@@ -135,8 +146,10 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
         break;
     case PRI_STEP_CONNECT:
         sqe->opcode = IORING_OP_CONNECT;
-        sqe->off = pri_os_address_out(&side->address, side->scratch);
-        sqe->addr = (uintptr_t)side->scratch;
+        /* To a full backlog of a Unix socket it would hold a worker thread. */
+        if (is_unix(step)) set_blocking(step->handle, false);
+        sqe->off = side->message.name_len;
+        sqe->addr = (uintptr_t)side->message.name;
         break;
     case PRI_STEP_POLL_IN:
     case PRI_STEP_POLL_OUT: fill_poll(sqe, step); break;
@@ -153,7 +166,7 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     step_words  *words = words_of(step);
     pro_handle  *handle = step->handle;
     assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
-    assert(!(step->flags & PRI_STEP_BATCH) || (state & POLLING));
+    assert(!(step->flags & PRI_STEP_CALL) || (state & POLLING));
     words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
     words->state = state | IN_RING;
     sqe->user_data = words->tag;

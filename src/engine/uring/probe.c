@@ -15,6 +15,9 @@
  *                      thread each
  *   nonblocking_file   a descriptor that somebody     uring.c: EAGAIN comes at once there; a poll goes
  *                      made non-blocking              before the next attempt
+ *   sendmsg_again      a datagram that met a full receiver     a send of a message never waits in the
+ *                      is sent again without its data, since   kernel: EAGAIN, a poll, a new entry
+ *                      the first attempt used it up
  *   ring_fd_full       16 registered rings a thread   uring.c: the plain descriptor is used */
 #include "engine/uring/probe.h"
 

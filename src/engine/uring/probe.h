@@ -20,6 +20,7 @@
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
     X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \
     X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
+    X(NOSIGNAL, "rwf_nosignal", "each write to a pipe keeps SIGPIPE off by its own means")         \
     X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")                                   \
     X(FILES, "files", "all calls of files go to threads of the loop")
 

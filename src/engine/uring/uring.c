@@ -261,15 +261,28 @@ static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *re
     submit_again(u, step, 0);
 }
 
-/* The socket may be ready for a batch of messages: a call of our own that does not wait.  No entry could
- * carry many of them, and several entries keep no order. */
-PRI_APART bool run_batch(uring *u, pri_step *step, pri_record *record)
+/* The descriptor may be ready: a call of our own that does not wait.  A batch of messages, since no entry
+ * could carry many of them and several entries keep no order; or what is no socket: an entry would raise
+ * SIGPIPE, and hold a worker thread where the descriptor does not know how not to wait. */
+PRI_APART bool run_call(uring *u, pri_step *step, pri_record *record)
 {
     bool     in = step->kind == PRI_STEP_RECV;
     intptr_t fd = step->handle->pri_fd;
     pri_loop_count_system_call(u->loop);
-    int64_t n = in ? pri_os_recv_batch(u->env, fd, step->data, step->len)
-                   : pri_os_send_batch(u->env, fd, step->data, step->len);
+    int64_t n;
+    if (step->handle->pri_kind == PRI_DATAGRAM) {
+        n = in ? pri_os_recv_batch(u->env, fd, step->data, step->len)
+               : pri_os_send_batch(u->env, fd, step->data, step->len);
+    } else {
+        const pro_vec   whole = {step->data, step->len};
+        const pri_side *side = step->flags & PRI_STEP_VECTORS ? step->data : NULL;
+        const pro_vec  *vecs = side ? side->vecs + side->first : &whole;
+        size_t          count = side ? side->count - side->first : 1;
+        int             flags = step->handle->pri_family & PRI_PLAIN_SHARED ? PRI_OS_SHARED : 0;
+        if (u->features & PRI_URING_NOSIGNAL) flags |= PRI_OS_NOSIGNAL;
+        n = in ? pri_os_read(u->env, fd, vecs, count, flags & PRI_OS_SHARED)
+               : pri_os_write(u->env, fd, vecs, count, flags);
+    }
     if (n == -EAGAIN) {
         submit_again(u, step, POLLING);
         return false;
@@ -289,7 +302,8 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         words->state &= ~(uint32_t)CANCEL_OWED;
         pri_list_remove(&words->link);
     }
-    if (result >= 0 && step->flags & PRI_STEP_BATCH) return run_batch(u, step, record);
+    if (result >= 0 && step->flags & PRI_STEP_CALL) return run_call(u, step, record);
+    if (connect && is_unix(step)) set_blocking(step->handle, true);
     if (words->state & POLLING && result >= 0) {
         submit_again(u, step, 0);
         return false;
@@ -315,9 +329,12 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     }
 
     switch (result) {
-    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_BATCH ? POLLING : 0); return false;
+    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_CALL ? POLLING : 0); return false;
     case -EAGAIN:
-        if (connect) break; /* no ports left: no poll would help */
+        if (connect) { /* no ports left, or a full backlog: no poll would help */
+            if (is_unix(step)) result = -ECONNREFUSED;
+            break;
+        }
         if (words->state & OTHER && ((pri_side *)step->data)->message.never_waits) {
             result = -ENOBUFS;
             break;
@@ -456,7 +473,7 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 
 static void uring_start(pro_loop *loop, pri_step *step)
 {
-    submit(uring_of(loop), step, step->flags & PRI_STEP_BATCH ? POLLING : 0);
+    submit(uring_of(loop), step, step->flags & PRI_STEP_CALL ? POLLING : 0);
 }
 
 static void uring_cancel(pro_loop *loop, pri_step *step)

@@ -56,7 +56,7 @@ int64_t pri_os_recv_message(const pro_env *env, intptr_t fd, pri_os_message *m, 
     pri_os_message_out(m, vecs, count);
     do {
         int fault = pri_os_fault(env, "recvmsg");
-        n = fault ? fault : answer(recvmsg((int)fd, header_of(m), MSG_CMSG_CLOEXEC));
+        n = fault ? fault : answer(recvmsg((int)fd, header_of(m), MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
     } while (n == -EINTR);
     return n;
 }
@@ -68,7 +68,7 @@ int64_t pri_os_send_message(const pro_env *env, intptr_t fd, pri_os_message *m, 
     pri_os_message_out(m, vecs, count);
     do {
         int fault = pri_os_fault(env, "sendmsg");
-        n = fault ? fault : answer(sendmsg((int)fd, header_of(m), MSG_NOSIGNAL));
+        n = fault ? fault : answer(sendmsg((int)fd, header_of(m), MSG_NOSIGNAL | MSG_DONTWAIT));
     } while (n == -EINTR);
     return n == -EAGAIN && m->never_waits ? -ENOBUFS : n;
 }

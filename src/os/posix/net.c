@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "os/posix/posix.h"
 
 /* What a call answered, in the form of os.h. */
 static int answer(int result) { return result < 0 ? -errno : result; }
@@ -23,10 +24,11 @@ static intptr_t net_open(const pro_env *env, int family, int datagram, int nonbl
 {
     int fault = pri_os_fault(env, "socket");
     if (fault) return fault;
-    if (family != PRO_IPV4 && family != PRO_IPV6) return -EAFNOSUPPORT;
+    int domain = family == PRO_IPV4 ? AF_INET : family == PRO_IPV6 ? AF_INET6 : AF_UNIX;
+    if (domain == AF_UNIX && family != PRO_UNIX) return -EAFNOSUPPORT;
     int type = datagram ? SOCK_DGRAM : SOCK_STREAM;
     type |= SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
-    return answer(socket(family == PRO_IPV4 ? AF_INET : AF_INET6, type, 0));
+    return answer(socket(domain, type, 0));
 }
 
 static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
@@ -35,6 +37,7 @@ static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
     if (fault) return fault;
     int flags = fcntl((int)fd, F_GETFL);
     if (flags < 0) return -errno;
+    nonblocking |= pri_posix_look(env, fd) > 0; /* no socket: no call on it says so by itself */
     int wanted = nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
     if (wanted == flags) return 0;
     fault = pri_os_fault(env, "fcntl");
@@ -254,4 +257,11 @@ const pri_net pri_os_net = {
     .get = net_get,
     .associate = net_associate,
     .group = net_group,
+    .bind_unix = pri_posix_bind_unix,
+    .associate_unix = pri_posix_associate_unix,
+    .unix_name = pri_posix_unix_name,
+    .credentials = pri_posix_credentials,
+    .pair = pri_posix_pair,
+    .look = pri_posix_look,
+    .standard = pri_posix_standard,
 };

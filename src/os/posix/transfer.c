@@ -32,13 +32,13 @@ static int64_t answer(ssize_t result) { return result < 0 ? -errno : result; }
 int64_t pri_os_recv(const pro_env *env, intptr_t fd, void *buf, size_t len)
 {
     int fault = pri_os_fault(env, "recv");
-    return fault ? fault : answer(recv((int)fd, buf, len, 0));
+    return fault ? fault : answer(recv((int)fd, buf, len, MSG_DONTWAIT));
 }
 
 int64_t pri_os_send(const pro_env *env, intptr_t fd, const void *buf, size_t len)
 {
     int fault = pri_os_fault(env, "send");
-    return fault ? fault : answer(send((int)fd, buf, len, MSG_NOSIGNAL));
+    return fault ? fault : answer(send((int)fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 static struct msghdr message_of(const pro_vec *vecs, size_t count)
@@ -55,7 +55,7 @@ int64_t pri_os_recvv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_
     int64_t       n;
     do {
         int fault = pri_os_fault(env, "recvmsg");
-        n = fault ? fault : answer(recvmsg((int)fd, &message, 0));
+        n = fault ? fault : answer(recvmsg((int)fd, &message, MSG_DONTWAIT));
     } while (n == -EINTR);
     return n;
 }
@@ -66,7 +66,7 @@ int64_t pri_os_sendv(const pro_env *env, intptr_t fd, const pro_vec *vecs, size_
     int64_t       n;
     do {
         int fault = pri_os_fault(env, "sendmsg");
-        n = fault ? fault : answer(sendmsg((int)fd, &message, MSG_NOSIGNAL));
+        n = fault ? fault : answer(sendmsg((int)fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
     } while (n == -EINTR);
     return n;
 }
@@ -84,18 +84,18 @@ intptr_t pri_os_accept(const pro_env *env, intptr_t fd, int nonblocking)
     return (intptr_t)made;
 }
 
-int pri_os_connect(const pro_env *env, intptr_t fd, const pro_address *address)
+int pri_os_connect(const pro_env *env, intptr_t fd, const void *name, size_t name_len)
 {
-    struct sockaddr_storage storage;
-    socklen_t               len = (socklen_t)pri_os_address_out(address, &storage);
-    if (len == 0) return -EAFNOSUPPORT;
-    int fault;
+    const struct sockaddr *address = name;
+    socklen_t              len = (socklen_t)name_len;
+    int                    fault;
     do fault = pri_os_fault(env, "connect");
     while (fault == -EINTR);
     if (fault) return fault;
 
-    if (connect((int)fd, (struct sockaddr *)&storage, len) == 0) return 0;
+    if (connect((int)fd, address, len) == 0) return 0;
     /* After an attempt that failed Linux answers the next one with this, once, and makes none. */
-    if (errno == ECONNABORTED && connect((int)fd, (struct sockaddr *)&storage, len) == 0) return 0;
+    if (errno == ECONNABORTED && connect((int)fd, address, len) == 0) return 0;
+    if (errno == EAGAIN && address->sa_family == AF_UNIX) return -ECONNREFUSED; /* a full backlog */
     return errno == EINTR ? -EINPROGRESS : -errno; /* interrupted, it goes on all the same */
 }

@@ -168,6 +168,7 @@ static void net_close(const pro_env *env, intptr_t fd, int abortive)
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
+    if (family == PRO_UNIX) return -WSAEOPNOTSUPP;
     int error = pri_os_fault(env, "socket");
     if (!error) error = pri_win_sockets();
     if (error) return error;
