@@ -33,6 +33,7 @@ static const struct row alone[] = {
     {"a_datagram_socket_without_descriptors_stays_the_callers", descriptors},
     {"a_receive_of_handles_without_descriptors_left_says_so", descriptors},
     {"pipes_and_pairs_without_descriptors_stay_the_callers", descriptors},
+    {"without_descriptors_a_file_says_so_and_opens_later", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
     {"process.c", children},

@@ -180,8 +180,9 @@ void t_loop_free(pro_loop *loop)
 static int64_t turned(int64_t handlers)
 {
     if (handlers < 0) FAIL("a turn of the loop: %s", pro_error_name((int)handlers));
+    if (!t_world_here()) return handlers; /* a watchdog looks after it, and there may be threads */
     t_current->idle_turns = handlers > 0 ? 0 : t_current->idle_turns + 1;
-    if (t_world_here() && t_current->idle_turns > 100000) /* nobody else would stop it there */
+    if (t_current->idle_turns > 100000) /* nobody else would stop it there */
         FAIL("100,000 turns with nothing to run");
     return handlers;
 }

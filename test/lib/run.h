@@ -27,6 +27,7 @@ typedef struct t_run_state {
     char          why[600];
     char          notes[4000];
     int           descriptors; /* open before; -1: not to be compared */
+    bool          in_crowd; /* others run at the same time: what is the process's is not its own */
 
     _Atomic(pro_loop *)  loops[T_LOOPS_MAX];
     atomic_uint_fast64_t clock_ahead_ns;

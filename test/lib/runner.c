@@ -374,6 +374,7 @@ static t_run_state *run_new(const t_test *test)
     run->memory_left = -1;
     run->over = running.over;
     run->descriptors = options.shards > 0 ? -1 : t_os_descriptors();
+    run->in_crowd = options.shards > 0 && t_row_of_alone(test) == NULL;
     return run;
 }
 
