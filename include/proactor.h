@@ -8,6 +8,7 @@
 #include <proactor/base.h>
 #include <proactor/blocking.h>
 #include <proactor/co.h>
+#include <proactor/copy.h>
 #include <proactor/datagram.h>
 #include <proactor/error.h>
 #include <proactor/file.h>

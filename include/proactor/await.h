@@ -20,6 +20,7 @@
 #include <proactor/base.h>
 #include <proactor/blocking.h>
 #include <proactor/co.h>
+#include <proactor/copy.h>
 #include <proactor/datagram.h>
 #include <proactor/file.h>
 #include <proactor/names.h>
@@ -187,6 +188,12 @@ PRO_API int64_t pro_await_datagram_close(pro_datagram *d);
 PRO_API int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns);
 PRO_API int64_t pro_await_datagram_close_by_at(const char *site, pro_datagram *d,
                                                uint64_t deadline_ns);
+
+/* pro_copy_file: how much that was. */
+PRO_API int64_t pro_await_copy_file(pro_socket *s, pro_copy *copy);
+PRO_API int64_t pro_await_copy_file_by(pro_socket *s, pro_copy *copy, uint64_t deadline_ns);
+PRO_API int64_t pro_await_copy_file_by_at(const char *site, pro_socket *s, pro_copy *copy,
+                                          uint64_t deadline_ns);
 
 /* pro_resolve: how many addresses. */
 PRO_API int64_t pro_await_resolve(const char *host, const char *service, pro_address *addresses,
@@ -544,6 +551,8 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_send_batch_by(...) pro_await_send_batch_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_datagram_close(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_datagram_close_by(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_copy_file(...) pro_await_copy_file_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_copy_file_by(...) pro_await_copy_file_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_resolve(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_resolve_by(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_connect_host(...) pro_await_connect_host_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

@@ -611,6 +611,34 @@ int64_t pro_await_datagram_close_by(pro_datagram *d, uint64_t deadline_ns)
     return pro_await_datagram_close_by_at("?", d, deadline_ns);
 }
 
+PRI_COLD static int64_t copy_file_special(const char *site, pro_socket *s, pro_copy *copy,
+                                          uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_copy_file", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_copy_file_at(site, &co->op, s, copy, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_copy_file_by_at(const char *site, pro_socket *s, pro_copy *copy,
+                                  uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return copy_file_special(site, s, copy, deadline_ns);
+    pro_copy_file_at(site, &co->op, s, copy, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_copy_file(pro_socket *s, pro_copy *copy)
+{
+    return pro_await_copy_file_by_at("?", s, copy, PRO_NEVER);
+}
+
+int64_t pro_await_copy_file_by(pro_socket *s, pro_copy *copy, uint64_t deadline_ns)
+{
+    return pro_await_copy_file_by_at("?", s, copy, deadline_ns);
+}
+
 PRI_COLD static int64_t resolve_special(const char *site, const char *host, const char *service,
                                         pro_address *addresses, size_t count, uint64_t deadline_ns)
 {

@@ -45,6 +45,7 @@ FORMS = [
     ("datagram", "recv_batch", "how many datagrams"),
     ("datagram", "send_batch", "count"),
     ("datagram", "datagram_close", "0"),
+    ("copy", "copy_file", "how much that was"),
     ("names", "resolve", "how many addresses"),
     ("names", "connect_host", "0"),
     ("names", "connect_any", "0"),

@@ -67,6 +67,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(SEND_ALL, "send_all")                                                                        \
     X(SEND_TO, "send_to")                                                                          \
     X(SEND_BATCH, "send_batch")                                                                    \
+    X(COPY_FILE, "copy_file")                                                                      \
     X(SHUTDOWN, "shutdown")                                                                        \
     X(CONNECT, "connect")                                                                          \
     X(CONNECT_HOST, "connect_host")                                                                \

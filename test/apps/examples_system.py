@@ -6,11 +6,12 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 
 from lib import harness, names
-from lib.harness import Program, Skip, case, case_per_engine, check, equal
+from lib.harness import Program, Server, Skip, case, case_per_engine, check, equal, wait_until
 
 
 def example(name):
@@ -146,6 +147,32 @@ def follow_prints_what_is_added_whatever_becomes_of_the_file(engine):
         status, lines = program.wait()
     want = ["before"] + [f"line {i}" for i in range(100)] + ["new file", "cut", "once more"]
     equal((status, lines), (0, want), "what it printed")
+
+
+# ---- offer -------------------------------------------------------------------------------------
+
+@case_per_engine
+def offer_gives_the_file_to_everybody(engine):
+    content = harness.random_bytes(7000001)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        server = Server(example("offer"), "127.0.0.1:0", file.name, env={"PROACTOR_ENGINE": engine})
+        handles = server.handles()
+        slow, early = server.connect(), server.connect()
+        equal(len(harness.recv_exactly(early, 1000)), 1000, "the beginning")
+        early.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        early.close()
+        for _ in range(3):  # one after the other, while the slow one does not read
+            with server.connect() as sock:
+                check(harness.recv_all(sock) == content, "another content came")
+        server.wait_output("after [0-9]+ bytes")
+        check(harness.recv_all(slow) == content, "another content came")
+        slow.close()
+        wait_until(lambda: server.handles() == handles, "the descriptors to come back")
+        server.signal(signal.SIGTERM)
+        status, lines = server.wait()
+    equal((status, lines[-1]), (0, "offer: given 4 times, cut short 1 times"), "its last line")
 
 
 # ---- postgres ----------------------------------------------------------------------------------

@@ -626,6 +626,33 @@ void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_ha
     t_initiate(&x.call);
 }
 
+struct copy_file {
+    t_call call;
+    pro_socket *s;
+    pro_copy *copy;
+};
+
+static void copy_file_call(const t_call *call, pro_handler *done)
+{
+    const struct copy_file *x = (const struct copy_file *)call;
+    pro_copy_file_at(call->site, call->op, x->s, x->copy, done);
+}
+
+static int64_t copy_file_await(const t_call *call)
+{
+    const struct copy_file *x = (const struct copy_file *)call;
+    return pro_await_copy_file_by_at(call->site, x->s, x->copy, call->op->deadline_ns);
+}
+
+void t_form_copy_file(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
+                      pro_handler *done)
+{
+    struct copy_file x = {
+        {site, op, done, copy_file_call, copy_file_await, &s->handle, NULL},
+        s, copy};
+    t_initiate(&x.call);
+}
+
 struct resolve {
     t_call call;
     pro_loop *loop;

@@ -65,9 +65,17 @@ static const struct row sim[] = {
 /* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
  * not on Windows as yet. */
 static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
+static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
 static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
 
 static const struct row system_rows[] = {
+    {"a_file_is_copied_to_a_socket_whole", copying},
+    {"a_copy_has_its_place_among_the_sends", copying},
+    {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
+    {"a_copy_of_a_file_that_is_too_short_says_so", copying},
+    {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
+    {"a_copy_that_cannot_begin_is_an_error", copying},
+    {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
     {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
     {"a_poll_says_that_the_other_side_is_gone",
      "a pair is TCP here, where the end of one direction is not the end of the other"},

@@ -18,6 +18,11 @@ void t_rename(const char *from, const char *to);
 void t_remove(const char *path);
 void t_touch(const char *path); /* change its mode, back and forth */
 
+/* Open for reading; and one new file of len bytes of a pattern (t_fill), on the disk and out of the cache
+ * where the system lets it go. */
+intptr_t t_open(const char *path);
+intptr_t t_pattern_file(const char *path, size_t len, unsigned key);
+
 /* Read what there is until the end. */
 size_t t_read_all(intptr_t fd, char *buf, size_t size);
 void   t_write_fd(intptr_t fd, const char *text);

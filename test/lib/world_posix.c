@@ -48,6 +48,25 @@ void t_write_file(const char *path, const char *text)
     close(fd);
 }
 
+intptr_t t_open(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    MUST(fd);
+    return fd;
+}
+
+intptr_t t_pattern_file(const char *path, size_t len, unsigned key)
+{
+    int   fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char *bytes = t_alloc(len);
+    MUST(fd);
+    t_fill(bytes, len, key, 0);
+    if (write(fd, bytes, len) != (ssize_t)len) FAIL("write: errno %d", errno);
+    fdatasync(fd);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    return fd;
+}
+
 void t_touch(const char *path)
 {
     MUST(chmod(path, 0644));

@@ -22,7 +22,7 @@
  * then the handle's reading becomes level-triggered, where the kernel looks again by itself, until
  * data comes that nobody waits for.
  *
- * A step of readiness (poll) is of a descriptor that others read and write, so that no bit would hold:
+ * A step of readiness (poll) is most often of a descriptor that others use, so that no bit would hold:
  * it is registered level-triggered and for one report, for the directions that wait, each time anew.
  *
  * What goes wrong: the kernel refuses to register (that step ends with the error), or to be looked at
@@ -421,10 +421,27 @@ static int run_connect(pro_loop *loop, epoll_engine *e, pri_step *step, pri_reco
     return error ? report_error(step, error, record) : report(step, 0, record);
 }
 
+/* Room for writing in a socket of our own, on which a call of somebody else's (a thread's, perhaps a
+ * while ago) found none: what its bits say is older than that.  Registering reports anew. */
+static int run_poll_of_socket(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (own(step)->begun && !(h->bits & BLOCKED)) return report(step, PRO_POLL_OUT, record);
+    own(step)->begun = true;
+    own(step)->state = WAITING;
+    h->bits |= BLOCKED;
+    h->wrong = 0; /* no level with EPOLLOUT */
+    int error = watch(loop, e, step->handle, h->watched | events_of[WRITE] | EPOLLET);
+    if (error) return report_error(step, error, record);
+    e->owes_look = true;
+    return 0;
+}
+
 /* What cannot be watched, like a file, is always ready. */
 static int run_poll(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     handle_words *h = words_of(step->handle);
+    if (step->handle->pri_kind == PRI_SOCKET) return run_poll_of_socket(loop, e, step, record);
     if (own(step)->told) return report(step, pri_os_poll_told(own(step)->told), record);
     uint32_t events = EPOLLONESHOT;
     own(step)->state = WAITING;

@@ -1,0 +1,204 @@
+/* bench/copy: what does copying a file to a socket cost, beside sendfile by hand?
+ *
+ * A file that is in the page cache goes over a TCP connection of the loopback to a process that throws it
+ * away (MSG_TRUNC).  By hand: a blocking socket and a loop around sendfile, the least there is.  Each round
+ * is the whole file once for each lane; what counts is CPU time of this process.
+ *
+ *   bench/copy [--mib 1024] [--rounds 20] [--parts 2] [--json FILE] */
+#include "lib/bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <proactor.h>
+
+static uint64_t file_len;
+static int      file;
+
+struct connection {
+    int        fd;
+    pid_t      drain;
+    pro_loop  *loop; /* NULL: by hand */
+    pro_socket sock;
+    pro_op     op;
+    pro_copy   copy;
+};
+
+/* ---- The other side ---------------------------------------------------------------------------- */
+
+static _Noreturn void drain(int fd)
+{
+    static char buf[1 << 20];
+    for (;;) {
+        ssize_t n = recv(fd, buf, sizeof buf, MSG_TRUNC);
+        if (n == 0 || (n < 0 && errno != EINTR)) _exit(0);
+    }
+}
+
+static void connect_to_drain(struct connection *c)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t          len = sizeof at;
+    int                listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&at, len) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&at, &len))
+        bench_die_errno("listen");
+    c->drain = fork();
+    if (c->drain < 0) bench_die_errno("fork");
+    if (c->drain == 0) drain(accept(listener, NULL, NULL));
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&at, len)) bench_die_errno("connect");
+    close(listener);
+}
+
+/* ---- The lanes --------------------------------------------------------------------------------- */
+
+/* The whole file, or to get warm (bench_rounds: a fifth of the window) a part of it. */
+static uint64_t len_of(uint64_t window_ns)
+{
+    const uint64_t part = 32 << 20;
+    return window_ns || file_len < part ? file_len : part;
+}
+
+static uint64_t by_hand(void *state, uint64_t window_ns)
+{
+    const struct connection *c = state;
+    off_t                    at = 0;
+    uint64_t                 len = len_of(window_ns);
+    while ((uint64_t)at < len) {
+        ssize_t n = sendfile(c->fd, file, &at, len - (uint64_t)at);
+        if (n <= 0 && errno != EINTR) bench_die_errno("sendfile");
+    }
+    return len >> 20;
+}
+
+static void on_copied(pro_op *op)
+{
+    if (op->error != PRO_OK) bench_die("copy: %s", pro_error_text(op->error));
+}
+
+static uint64_t by_library(void *state, uint64_t window_ns)
+{
+    struct connection *c = state;
+    c->copy.file = file;
+    c->copy.len = len_of(window_ns);
+    pro_copy_file(&c->op, &c->sock, &c->copy, on_copied);
+    pro_loop_run(c->loop);
+    if (c->copy.copied != c->copy.len) bench_die("not all of it was copied");
+    return c->copy.len >> 20;
+}
+
+static const struct {
+    const char *name;
+    pro_engine  engine; /* PRO_ENGINE_AUTO: by hand */
+} kinds[] = {{"sendfile", PRO_ENGINE_AUTO},
+             {"sendfile, A/A", PRO_ENGINE_AUTO},
+             {"lib-uring", PRO_ENGINE_URING},
+             {"lib-epoll", PRO_ENGINE_EPOLL}};
+enum { LANES = sizeof kinds / sizeof kinds[0] };
+
+static void begin(struct connection *c, pro_engine engine)
+{
+    connect_to_drain(c);
+    if (engine == PRO_ENGINE_AUTO) return;
+    pro_loop_options options;
+    pro_loop_options_init(&options);
+    options.engine = engine;
+    int error = pro_loop_new(&c->loop, &options);
+    if (error == PRO_OK) error = pro_socket_adopt(&c->sock, c->loop, NULL, c->fd);
+    if (error != PRO_OK) bench_die("loop: %s", pro_error_text(error));
+}
+
+static void on_closed(pro_op *op) { (void)op; }
+
+static void end(struct connection *c)
+{
+    if (c->loop) {
+        pro_close(&c->op, &c->sock, on_closed);
+        pro_loop_run(c->loop);
+        if (pro_loop_free(c->loop) != PRO_OK) bench_die("something is left in the loop");
+    } else {
+        close(c->fd);
+    }
+    kill(c->drain, SIGKILL); /* other drains have copies of this end */
+    waitpid(c->drain, NULL, 0);
+    memset(c, 0, sizeof *c);
+}
+
+static void make_file(void)
+{
+    char        path[] = "/tmp/bench-copy-XXXXXX";
+    static char block[1 << 20];
+    file = mkstemp(path);
+    if (file < 0) bench_die_errno(path);
+    unlink(path);
+    for (uint64_t at = 0; at < file_len; at += sizeof block)
+        if (write(file, block, sizeof block) != (ssize_t)sizeof block) bench_die_errno("write");
+}
+
+int main(int argc, char **argv)
+{
+    static struct connection connections[LANES];
+    struct bench_lane        lanes[LANES], *all[LANES];
+    unsigned                 mib = 1024, rounds = 20, parts = 2;
+    struct bench_json        json = {0};
+    for (int i = 1; i < argc; i++) {
+        const char *v;
+        if ((v = bench_option("--mib", argc, argv, &i)))
+            mib = bench_number("--mib", v, 1, 65536);
+        else if ((v = bench_option("--rounds", argc, argv, &i)))
+            rounds = bench_number("--rounds", v, 2, 10000);
+        else if ((v = bench_option("--parts", argc, argv, &i)))
+            parts = bench_number("--parts", v, 1, 100);
+        else if ((v = bench_option("--json", argc, argv, &i)))
+            json.out = fopen(v, "a");
+        else
+            bench_die("usage: bench/copy [--mib N] [--rounds N] [--parts N] [--json FILE]");
+    }
+    file_len = (uint64_t)mib << 20;
+    signal(SIGPIPE, SIG_IGN);
+    make_file();
+    for (int i = 0; i < LANES; i++) {
+        lanes[i] = (struct bench_lane){.state = &connections[i],
+                                       .run_for = kinds[i].engine == PRO_ENGINE_AUTO ? by_hand
+                                                                                     : by_library,
+                                       .has_threads = true};
+        bench_lane_init(&lanes[i], rounds);
+        all[i] = &lanes[i];
+    }
+    for (unsigned part = 0; part < parts; part++) {
+        for (int i = 0; i < LANES; i++) begin(&connections[i], kinds[i].engine);
+        bench_rounds(all, LANES, 1, rounds * part / parts, rounds * (part + 1) / parts);
+        for (int i = 0; i < LANES; i++) end(&connections[i]);
+    }
+    struct bench_host host;
+    bench_host_get(&host);
+    printf("copy: %u MiB from the page cache to a socket, %u rounds; %s\n", mib, rounds,
+           host.commit);
+    printf("  %-16s %10s  %s\n", "lane", "us/MiB CPU", "CPU / sendfile");
+    for (int i = 0; i < LANES; i++) {
+        struct bench_interval ratio = bench_ratio(&lanes[i], &lanes[0], BENCH_CPU, rounds);
+        double                us = bench_median(lanes[i].ns_per_unit[BENCH_CPU], rounds) / 1000;
+        printf("  %-16s %10.1f  %.3f [%.3f .. %.3f]\n", kinds[i].name, us, ratio.mid, ratio.lo,
+               ratio.hi);
+        bench_json_begin(&json, json.out, "copy", &host);
+        bench_json_str(&json, "lane", kinds[i].name);
+        bench_json_int(&json, "mib", mib);
+        bench_json_num(&json, "us_per_mib_cpu", us);
+        bench_json_interval(&json, "cpu_ratio", ratio);
+        bench_json_end(&json);
+    }
+    struct bench_interval aa = bench_ratio(&lanes[1], &lanes[0], BENCH_CPU, rounds);
+    if (!bench_aa_holds(aa)) puts("  VOID: two equal lanes differ by more than 1.5%");
+    for (int i = 0; i < LANES; i++) bench_lane_fini(&lanes[i]);
+    return 0;
+}

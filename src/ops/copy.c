@@ -1,0 +1,135 @@
+/* Copying a file to a socket: a send that the system makes from its cache.
+ *
+ *     head --> attempt --> (the socket is full) --> step of readiness --> attempt ...
+ *                 |  not in the cache
+ *                 +---> job of the pool: the same attempt, which may wait for the disk
+ *
+ * Each attempt is of one chunk at most, and behind each one the loop turns, so that others come in.
+ *
+ * Invariant:  pri_job is in flight  ==>  its thread may be using the socket's descriptor; the operation
+ *             stays STARTED, whatever is wished, until the job is back */
+#define PRO_NO_SITES
+#include <proactor/blocking.h>
+#include <proactor/copy.h>
+
+#include "core/op.h"
+#include "os/copy.h"
+
+enum { CHUNK = 1 << 20 };
+
+static pro_copy *copy_of(const pro_op *op) { return (void *)(uintptr_t)op->pri_kernel_step.len; }
+
+static size_t chunk_of(const pro_copy *copy)
+{
+    uint64_t left = copy->len - copy->copied; /* of PRO_COPY_ALL always more than there can be */
+    return left < CHUNK ? (size_t)left : CHUNK;
+}
+
+/* This was the result of an attempt: n bytes, or an error. */
+static void attempted(pro_op *op, int64_t n, int error)
+{
+    pro_copy *copy = copy_of(op);
+    bool      is_end = !error && n == 0;
+    copy->copied += (uint64_t)n;
+    if (copy->copied == copy->len || (is_end && copy->len == PRO_COPY_ALL)) {
+        error = PRO_OK;
+    } else if (op->pri_cause) {
+        error = -(int)op->pri_cause;
+    } else if (is_end) {
+        error = PRO_EOF;
+    } else if (!error || error == PRO_EAGAIN) { /* behind the others, when there is room again */
+        op->pri_kernel_step.kind = PRI_STEP_POLL_OUT;
+        pri_op_start(op);
+        return;
+    }
+    pri_handle_finish(op, error, (int64_t)copy->copied);
+}
+
+static int64_t in_job(void *arg)
+{
+    pro_copy *copy = arg;
+    int64_t   n = pri_os_send_file(copy->pri_op->pri_kernel_step.handle->pri_fd, copy->file,
+                                   copy->offset + copy->copied, chunk_of(copy));
+    return n < 0 ? pri_os_error((int)n) : n;
+}
+
+static void on_job(pro_op *job)
+{
+    const pro_copy *copy = job->user;
+    attempted(copy->pri_op, job->error ? 0 : job->value, job->error);
+}
+
+static void attempt(pro_op *op)
+{
+    pro_copy   *copy = copy_of(op);
+    pro_handle *handle = op->pri_kernel_step.handle;
+    uint64_t    at = copy->offset + copy->copied;
+    size_t      len = chunk_of(copy);
+    op->pri_kernel_step.kind = PRI_STEP_NONE;
+    pri_op_wait(op);
+    int64_t n = pri_os_fault(&op->pri_loop->env, "sendfile");
+    if (n || pri_os_is_cached(copy->file, at, len)) {
+        if (!n) n = pri_os_send_file(handle->pri_fd, copy->file, at, len);
+        attempted(op, n < 0 ? 0 : n, n < 0 ? pri_os_error((int)n) : PRO_OK);
+        return;
+    }
+    copy->pri_job.user = copy;
+    copy->pri_job.scope = op->scope ? op->scope : handle->pri_scope;
+    pro_run_blocking_wait_at(op->pri_site, &copy->pri_job, op->pri_loop, in_job, copy, on_job);
+}
+
+static void copy_head(pro_op *op)
+{
+    pro_copy         *copy = copy_of(op);
+    const pro_handle *handle = op->pri_kernel_step.handle;
+    copy->copied = 0;
+    if (handle->pri_fd < 0)
+        pri_handle_finish(op, PRO_ENOTCONN, 0);
+    else if (handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT))
+        pri_handle_finish(op, PRO_EPIPE, 0);
+    else if (copy->len == 0)
+        pri_handle_finish(op, PRO_OK, 0);
+    else
+        attempt(op);
+}
+
+static void copy_record(pro_op *op, const pri_record *record)
+{
+    if (op->pri_cause || record->error)
+        attempted(op, 0, record->error ? record->error : PRO_ECANCELED);
+    else
+        attempt(op);
+}
+
+/* A job that runs is waited for: its bytes count. */
+static bool copy_canceled(pro_op *op)
+{
+    pri_op_cancel(&copy_of(op)->pri_job, PRO_ECANCELED);
+    return false;
+}
+
+static const pri_part copy_part = {
+    .head = copy_head, .record = copy_record, .canceled = copy_canceled};
+
+void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
+                      pro_handler *done)
+{
+    pro_handle *handle = &s->handle;
+    pri_handle_must_be_made(handle, site);
+    if (!pri_op_begin(op, handle->pri_loop, handle, PRI_OP_COPY_FILE, site, done)) return;
+    if (!(handle->pri_loop->engine->caps & PRI_CAPS_POLL)) {
+        pri_op_finish(op, PRO_ENOTSUP, 0);
+        return;
+    }
+    copy->pri_op = op;
+    copy->pri_job = (pro_op){.user = copy};
+    op->pri_kernel_step.flags |= PRI_STEP_PART;
+    op->pri_kernel_step.data = (void *)(uintptr_t)&copy_part;
+    op->pri_kernel_step.len = (size_t)(uintptr_t)copy;
+    pri_handle_queue(op, handle, PRI_WRITE, false);
+}
+
+void pro_copy_file(pro_op *op, pro_socket *s, pro_copy *copy, pro_handler *done)
+{
+    pro_copy_file_at("?", op, s, copy, done);
+}
