@@ -32,7 +32,7 @@ typedef struct pro_copy {
  * The peer may see changes that are made to the file while it is copied.
  * Ours until the handler: op, copy, the file's descriptor.  Thread: the loop's.  Never completes inside.
  * Errors: PRO_EOF (the file ended before len), those of pro_send_all, PRO_EBADF, PRO_EIO,
- * PRO_ENOTSUP where the engine has no readiness: the simulator, Windows. */
+ * PRO_ENOTSUP in the simulator and on Windows, as yet. */
 PRO_API void pro_copy_file(pro_op *op, pro_socket *s, pro_copy *copy, pro_handler *done);
 PRO_API void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
                               pro_handler *done);

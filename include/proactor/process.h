@@ -10,7 +10,7 @@
  * pro_loop_run returns after the child's end.
  *
  * On Linux, by vfork and pidfd, on a thread of the loop's pool, since that takes as long as the program
- * file takes to be found and mapped.  PRO_ENOTSUP where the engine cannot: the simulator, Windows. */
+ * file takes to be found and mapped.  PRO_ENOTSUP in the simulator and on Windows, as yet. */
 #ifndef PROACTOR_PROCESS_H
 #define PROACTOR_PROCESS_H
 

@@ -10,7 +10,7 @@
  *
  * On Linux, by inotify: PRO_ENOBUFS when the user's limits on watches are reached, PRO_EMFILE for those on
  * watchers.  Not for network file systems changed from elsewhere, nor /proc and /sys.
- * PRO_ENOTSUP where the engine has no readiness: the simulator, Windows. */
+ * PRO_ENOTSUP in the simulator and on Windows, as yet. */
 #ifndef PROACTOR_WATCH_H
 #define PROACTOR_WATCH_H
 

@@ -37,6 +37,7 @@ static const struct row alone[] = {
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
     {"process.c", children},
+    {"signal.c", signals},
 };
 
 static const struct row sim[] = {
@@ -66,9 +67,14 @@ static const struct row sim[] = {
  * not on Windows as yet. */
 static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
 static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
+static const char raised[] = "signals of the system: a world has none, Windows has console events";
 static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
 
 static const struct row system_rows[] = {
+    {"a_signal_completes_the_waits_of_all_loops", raised},
+    {"a_signal_that_comes_between_two_waits_is_told_to_the_second", raised},
+    {"a_wait_for_a_signal_that_does_not_come_ends_once", raised},
+    {"a_signal_that_nobody_can_hear_is_an_error", raised},
     {"a_file_is_copied_to_a_socket_whole", copying},
     {"a_copy_has_its_place_among_the_sends", copying},
     {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},

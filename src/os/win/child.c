@@ -1,5 +1,4 @@
-/* Child processes: not on Windows as yet.  Nothing comes here, since the engine has no readiness
- * (PRI_CAPS_POLL), and pro_spawn answers PRO_ENOTSUP before. */
+/* Child processes: not on Windows as yet; pro_spawn says PRO_ENOTSUP. */
 #include "os/child.h"
 
 #include "os/win/win.h"

@@ -1,5 +1,4 @@
-/* From a file to a socket: not on Windows as yet.  Nothing comes here, since the engine has no readiness
- * (PRI_CAPS_POLL), and pro_copy_file answers PRO_ENOTSUP before. */
+/* From a file to a socket: not on Windows as yet; pro_copy_file says PRO_ENOTSUP. */
 #include "os/copy.h"
 
 #include "os/win/win.h"

@@ -1,5 +1,4 @@
-/* Watching: not on Windows as yet.  Nothing comes here, since the engine has no readiness
- * (PRI_CAPS_POLL), and pro_watcher_open answers PRO_ENOTSUP before. */
+/* Watching: not on Windows as yet; pro_watcher_open says PRO_ENOTSUP. */
 #include "os/watch.h"
 
 #include "os/win/win.h"
