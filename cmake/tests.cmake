@@ -182,6 +182,12 @@ if(sources AND NOT WIN32)
         $<TARGET_FILE:conform> --engine={engine} --only=exactly_once_over)
 endif()
 
+# ---- a program for media that fail: test/apps/disks.py ------------------------------------------
+
+if(NOT WIN32)
+    pro_program(test-disk DIR test OUTPUT disk SOURCES test/disk/disk.c)
+endif()
+
 # ---- scripts that drive the programs; their argument is the build directory --------------------
 
 file(GLOB sources CONFIGURE_DEPENDS test/apps/*.py test/apps/*.sh)

@@ -324,3 +324,78 @@ CONFORM(every_operation_of_a_file_completes_exactly_once)
         s->counts[6], s->errors[0], s->errors[1], s->errors[2], closed, canceled);
     t_dir_remove(loop, s->dir);
 }
+
+/* ---- One call after the other fails ----------------------------------------------------------- */
+
+static int calls_left, fault_number;
+
+static int fail_in_turn(void *ctx, const char *call)
+{
+    bool is_ours = strncmp(call, "file_", 5) == 0 || strcmp(call, "rename") == 0 ||
+                   strcmp(call, "unlink") == 0 || strcmp(call, "thread") == 0;
+    if (!is_ours || calls_left < 0) return t_os_fault(ctx, call);
+    return calls_left-- == 0 ? fault_number : 0;
+}
+
+/* How many operations of a small life of a file failed; each completed once. */
+static int live_once(pro_loop *loop, const char *path, const char *other)
+{
+    enum { LEN = 9000 };
+    pro_file  *f = t_new(pro_file);
+    pro_stat  *stat = t_new(pro_stat);
+    pro_bytes *bytes = t_new(pro_bytes);
+    char      *buf = t_alloc(LEN), *in = t_alloc(LEN);
+    t_op      *t = t_array(t_op, 8);
+    int        failed = 0, used = 8;
+    t_fill(buf, LEN, 5, 0);
+    pro_file_open(&t[0].op, f, loop, NULL, path, RW, 0644, t_done);
+    t_run(loop);
+    if (t[0].error == PRO_OK) {
+        pro_file_write(&t[1].op, f, buf, LEN, 0, t_done);
+        t_run(loop);
+        pro_file_read_exactly(&t[2].op, f, in, LEN, 0, t_done);
+        pro_file_datasync(&t[3].op, f, t_done);
+        pro_file_stat(&t[4].op, f, stat, t_done);
+        pro_path_replace(&t[5].op, loop, other, buf, LEN, 0644, t_done);
+        pro_path_read(&t[6].op, loop, path, LEN, bytes, t_done);
+        t_run(loop);
+        pro_file_close(&t[7].op, f, t_done);
+        t_run(loop);
+        CHECK_ERROR(t[7].error, PRO_OK);
+        if (t[1].error == PRO_OK && t[2].error == PRO_OK) CHECK_FILL(in, LEN, 5, 0);
+        if (t[6].error == PRO_OK && t[1].error == PRO_OK) CHECK_FILL(bytes->data, LEN, 5, 0);
+        pro_bytes_free(loop, bytes);
+    } else {
+        used = 1;
+    }
+    for (int i = 0; i < used; i++) {
+        CHECK_EQ(t[i].done, 1);
+        failed += t[i].error != PRO_OK;
+    }
+    return failed;
+}
+
+CONFORM(each_call_of_a_file_that_fails_is_an_error_at_the_handler)
+{
+    static const int errors[] = {PRO_EIO, PRO_ENOSPC, PRO_EMFILE, PRO_ENOMEM};
+    pro_loop        *loop = t_loop();
+    const char      *dir = t_dir(loop), *path = t_in(dir, "a"), *other = t_in(dir, "b");
+    for (int i = 0; i < 4; i++) {
+        fault_number = 1;
+        while (pro_error_from_system(fault_number) != errors[i]) fault_number++;
+        for (int after = 0, failed = 1; failed > 0; after++) {
+            CHECK_LT(after, 100);
+            pro_loop_options options = t_loop_options();
+            options.env.fault = fail_in_turn;
+            pro_loop *mine = t_loop_with(&options);
+            calls_left = after;
+            failed = live_once(mine, path, other);
+            if (calls_left >= 0) CHECK_EQ(failed, 0);
+            if (failed == 0 && calls_left < 0) failed = 1; /* a retry hid it: go on */
+            calls_left = -1;
+            t_loop_free(mine);
+            CHECK_LE(t_dir_count(loop, dir), 3);
+        }
+    }
+    t_dir_remove(loop, dir);
+}
