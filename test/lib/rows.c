@@ -27,6 +27,7 @@ static const char children[] =
     "it looks for children, which are the process's, whoever started them";
 
 static const struct row alone[] = {
+    {"without_descriptors_a_file_says_so_and_opens_later", descriptors},
     {"an_accept_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"accept_multi_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"a_socket_or_listener_without_descriptors_stays_the_callers", descriptors},
