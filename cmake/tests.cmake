@@ -32,7 +32,7 @@ if(sources)
     # pro_await; and on the shards of a runtime, four at once.  test/lib/form.h, test/lib/place.c
     foreach(form await own)
         pro_step(conform-${form} COMMAND $<TARGET_FILE:conform> --engine={engine} --form=${form}
-            ENGINES ${engines} CONFIGS release asan)
+            ENGINES ${engines} CONFIGS release asan clang)
     endforeach()
     pro_step(conform-shards COMMAND $<TARGET_FILE:conform> --engine={engine} --shards=4
         ENGINES ${engines} CONFIGS release tsan)
