@@ -142,7 +142,8 @@ void t_os_descriptors_restore(void) { atomic_store(&exhausted, false); }
 int t_os_fault(void *ctx, const char *call)
 {
     (void)ctx;
-    return atomic_load(&exhausted) && strcmp(call, "socket") == 0 ? WSAEMFILE : 0;
+    bool opens = strcmp(call, "socket") == 0 || strcmp(call, "file_open") == 0;
+    return atomic_load(&exhausted) && opens ? WSAEMFILE : 0;
 }
 
 /* ---- How fast we are ------------------------------------------------------------------------- */

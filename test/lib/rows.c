@@ -83,6 +83,7 @@ static const struct row system_rows[] = {
     {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
     {"a_copy_that_cannot_begin_is_an_error", copying},
     {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
+    {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
     {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
     {"a_poll_says_that_the_other_side_is_gone",
      "a pair is TCP here, where the end of one direction is not the end of the other"},

@@ -533,5 +533,6 @@ const pri_engine pri_engine_iocp = {
     .detach = iocp_detach,
     .move = iocp_move,
     .turn = iocp_turn,
+    .call = pri_os_call,
     .wake = iocp_wake,
 };

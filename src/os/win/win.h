@@ -7,6 +7,10 @@
 
 #include <windows.h>
 
+#ifndef ERROR_DIRECTORY_NOT_SUPPORTED /* 336: an operation that is not one on directories */
+#define ERROR_DIRECTORY_NOT_SUPPORTED 336L
+#endif
+
 /* Winsock is ready for this process: begun once, by whoever is first, and never ended.  0, or a
  * negated error number. */
 int pri_win_sockets(void);
