@@ -17,6 +17,7 @@
 #include <proactor/net.h>
 #include <proactor/op.h>
 #include <proactor/pipe.h>
+#include <proactor/buffers.h>
 #include <proactor/poll.h>
 #include <proactor/process.h>
 #include <proactor/runtime.h>

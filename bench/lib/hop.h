@@ -76,6 +76,6 @@ void           hop_wire_kick(const struct hop_wire *wire); /* each end 2i sends 
 void           hop_wire_fini(struct hop_wire *wire);
 
 extern const struct hop_variant hop_raw_epoll, hop_raw_uring, hop_lib_epoll, hop_lib_uring,
-    hop_co_epoll, hop_co_uring;
+    hop_co_epoll, hop_co_uring, hop_leases_epoll, hop_leases_uring;
 
 #endif

@@ -1,5 +1,6 @@
 /* The hop on the library, as its users write it, default options: callbacks, with a scope and one
- * operation per connection, or a coroutine per connection in such a scope. The engine is named in
+ * operation per connection, a coroutine per connection in such a scope, or callbacks with multishot
+ * receives and leased buffers. The engine is named in
  * the options; that and who receives are the only differences between the variants here. */
 #include "hop.h"
 
@@ -11,13 +12,17 @@
 
 struct lib;
 
+enum style { CALLBACKS, COROUTINES, LEASES };
+
 struct session {
     pro_scope      scope;
     pro_socket     sock;
     pro_op         op;
     struct lib    *lib;
     unsigned char *buf;
-    unsigned       got; /* bytes of the current message so far */
+    unsigned       got;  /* bytes of the current message so far */
+    pro_op         send; /* of a multishot session, whose op goes on receiving */
+    pro_lease      lease;
 };
 
 struct lib {
@@ -25,7 +30,8 @@ struct lib {
     pro_loop       *loop;
     struct session *sessions;
     unsigned        size;
-    bool            is_coroutine;
+    enum style      style;
+    pro_buffers    *buffers; /* of the leases */
     uint64_t        hops, hops_wanted;
 };
 
@@ -83,17 +89,54 @@ static void echo(void *arg)
     if (!pro_scope_closing(&s->scope)) bench_die("lib: %s", pro_error_name((int)moved));
 }
 
+/* The same with a receive that goes on, and buffers that are leased: a message that came in one piece goes
+ * back from where it lies. */
+static void on_sent_leased(pro_op *op)
+{
+    struct session *s = op->user;
+    pro_lease_give(&s->lease);
+    if (op->error != PRO_OK) check(s, op);
+}
+
+static void on_piece(pro_op *op)
+{
+    struct session *s = op->user;
+    unsigned        size = s->lib->size;
+    if (op->error != PRO_OK) {
+        if (op->error == PRO_ENOBUFS)
+            pro_recv_multi(op, &s->sock, s->lib->buffers, on_piece);
+        else
+            check(s, op);
+        return;
+    }
+    const void *message = s->buf;
+    if (s->got == 0 && op->value == size) {
+        pro_lease_take(op, &s->lease);
+        message = s->lease.data;
+    } else {
+        memcpy(s->buf + s->got, pro_lease_peek(op), (size_t)op->value);
+        s->got += (unsigned)op->value;
+        if (s->got < size) return;
+    }
+    s->got = 0;
+    if (++s->lib->hops == s->lib->hops_wanted) pro_loop_stop(s->lib->loop);
+    pro_send_all(&s->send, &s->sock, message, size, on_sent_leased);
+}
+
 static int adopt(struct lib *lib, unsigned i)
 {
     struct session *s = &lib->sessions[i];
     s->lib = lib;
     s->buf = hop_wire_buf(&lib->wire, i);
-    s->op.user = s;
+    s->op.user = s->send.user = s;
     pro_scope_init(&s->scope, lib->loop, NULL, NULL);
     int error = pro_socket_adopt(&s->sock, lib->loop, &s->scope, lib->wire.fd[i]);
     if (error != PRO_OK) return error;
-    if (lib->is_coroutine) return pro_go(&s->scope, echo, s, NULL);
-    pro_recv(&s->op, &s->sock, s->buf, lib->size, on_received);
+    if (lib->style == COROUTINES) return pro_go(&s->scope, echo, s, NULL);
+    if (lib->style == LEASES)
+        pro_recv_multi(&s->op, &s->sock, lib->buffers, on_piece);
+    else
+        pro_recv(&s->op, &s->sock, s->buf, lib->size, on_received);
     return PRO_OK;
 }
 
@@ -111,13 +154,13 @@ static void teardown(void *state)
     free(lib);
 }
 
-static void *setup(pro_engine engine, bool is_coroutine, const struct hop_shape *shape, char *why,
+static void *setup(pro_engine engine, enum style style, const struct hop_shape *shape, char *why,
                    size_t why_size)
 {
     struct lib *lib = calloc(1, sizeof *lib);
     if (!lib) bench_die("out of memory");
     lib->size = shape->size;
-    lib->is_coroutine = is_coroutine;
+    lib->style = style;
     if (hop_wire_init(&lib->wire, shape, why, why_size) != 0) {
         free(lib);
         return NULL;
@@ -129,6 +172,8 @@ static void *setup(pro_engine engine, bool is_coroutine, const struct hop_shape 
     pro_loop_options_init(&options);
     options.engine = engine;
     int error = pro_loop_new(&lib->loop, &options);
+    if (error == PRO_OK && style == LEASES) /* messages in flight, and those on their way back */
+        error = pro_buffers_new(&lib->buffers, lib->loop, 2 * lib->wire.ends_len, lib->size);
     if (error == PRO_OK) hop_wire_kick(&lib->wire); /* while the descriptors are still ours */
     for (unsigned i = 0; error == PRO_OK && i < lib->wire.ends_len; i++) {
         error = adopt(lib, i);
@@ -142,22 +187,32 @@ static void *setup(pro_engine engine, bool is_coroutine, const struct hop_shape 
 
 static void *setup_epoll(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_EPOLL, false, shape, why, why_size);
+    return setup(PRO_ENGINE_EPOLL, CALLBACKS, shape, why, why_size);
 }
 
 static void *setup_uring(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_URING, false, shape, why, why_size);
+    return setup(PRO_ENGINE_URING, CALLBACKS, shape, why, why_size);
 }
 
 static void *setup_co_epoll(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_EPOLL, true, shape, why, why_size);
+    return setup(PRO_ENGINE_EPOLL, COROUTINES, shape, why, why_size);
 }
 
 static void *setup_co_uring(const struct hop_shape *shape, char *why, size_t why_size)
 {
-    return setup(PRO_ENGINE_URING, true, shape, why, why_size);
+    return setup(PRO_ENGINE_URING, COROUTINES, shape, why, why_size);
+}
+
+static void *setup_leases_epoll(const struct hop_shape *shape, char *why, size_t why_size)
+{
+    return setup(PRO_ENGINE_EPOLL, LEASES, shape, why, why_size);
+}
+
+static void *setup_leases_uring(const struct hop_shape *shape, char *why, size_t why_size)
+{
+    return setup(PRO_ENGINE_URING, LEASES, shape, why, why_size);
 }
 
 static uint64_t run(void *state, uint64_t hops_min)
@@ -203,6 +258,24 @@ const struct hop_variant hop_co_uring = {
     .raw = "raw-uring",
     .what = "the library on io_uring, coroutines",
     .setup = setup_co_uring,
+    .run = run,
+    .teardown = teardown,
+};
+
+const struct hop_variant hop_leases_epoll = {
+    .name = "leases-epoll",
+    .raw = "raw-epoll",
+    .what = "the library on epoll, multishot receives with leased buffers",
+    .setup = setup_leases_epoll,
+    .run = run,
+    .teardown = teardown,
+};
+
+const struct hop_variant hop_leases_uring = {
+    .name = "leases-uring",
+    .raw = "raw-uring",
+    .what = "the library on io_uring, multishot receives with leased buffers",
+    .setup = setup_leases_uring,
     .run = run,
     .teardown = teardown,
 };

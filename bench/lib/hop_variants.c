@@ -6,8 +6,8 @@
 #include <string.h>
 
 const struct hop_variant *const hop_variants[] = {
-    &hop_raw_epoll, &hop_raw_uring, &hop_lib_epoll, &hop_lib_uring,
-    &hop_co_epoll,  &hop_co_uring,  NULL,
+    &hop_raw_epoll, &hop_raw_uring,    &hop_lib_epoll,    &hop_lib_uring, &hop_co_epoll,
+    &hop_co_uring,  &hop_leases_epoll, &hop_leases_uring, NULL,
 };
 
 const struct hop_variant *hop_variant_find(const char *name)

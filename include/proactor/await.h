@@ -12,13 +12,15 @@
  * Errors: those of the function that is awaited.  PRO_ECANCELED, without reaching the kernel, once the
  * coroutine is canceled, but for closing.
  *
- * pro_await_accept takes the connection, too (pro_accept_take): with an error s is the caller's. */
+ * pro_await_accept takes the connection, too (pro_accept_take): with an error s is the caller's.
+ * pro_await_recv_leased takes the lease: with an error there is none. */
 /* clang-format off */
 #ifndef PROACTOR_AWAIT_H
 #define PROACTOR_AWAIT_H
 
 #include <proactor/base.h>
 #include <proactor/blocking.h>
+#include <proactor/buffers.h>
 #include <proactor/co.h>
 #include <proactor/copy.h>
 #include <proactor/datagram.h>
@@ -123,6 +125,19 @@ PRO_API int64_t pro_await_listener_close(pro_listener *l);
 PRO_API int64_t pro_await_listener_close_by(pro_listener *l, uint64_t deadline_ns);
 PRO_API int64_t pro_await_listener_close_by_at(const char *site, pro_listener *l,
                                                uint64_t deadline_ns);
+
+/* pro_recv_leased: bytes > 0, and *lease has them. */
+PRO_API int64_t pro_await_recv_leased(pro_socket *s, pro_buffers *buffers, pro_lease *lease);
+PRO_API int64_t pro_await_recv_leased_by(pro_socket *s, pro_buffers *buffers, pro_lease *lease,
+                                         uint64_t deadline_ns);
+PRO_API int64_t pro_await_recv_leased_by_at(const char *site, pro_socket *s, pro_buffers *buffers,
+                                            pro_lease *lease, uint64_t deadline_ns);
+
+/* pro_buffers_wait: 0. */
+PRO_API int64_t pro_await_buffers_wait(pro_buffers *buffers);
+PRO_API int64_t pro_await_buffers_wait_by(pro_buffers *buffers, uint64_t deadline_ns);
+PRO_API int64_t pro_await_buffers_wait_by_at(const char *site, pro_buffers *buffers,
+                                             uint64_t deadline_ns);
 
 /* pro_poll: the PRO_POLL_ bits that hold. */
 PRO_API int64_t pro_await_poll(pro_pollable *p, uint32_t what);
@@ -533,6 +548,10 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_accept_by(...) pro_await_accept_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_listener_close(...) pro_await_listener_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_listener_close_by(...) pro_await_listener_close_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_recv_leased(...) pro_await_recv_leased_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_recv_leased_by(...) pro_await_recv_leased_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_buffers_wait(...) pro_await_buffers_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_buffers_wait_by(...) pro_await_buffers_wait_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_poll(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_poll_by(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_pollable_close(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

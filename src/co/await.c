@@ -371,6 +371,66 @@ int64_t pro_await_listener_close_by(pro_listener *l, uint64_t deadline_ns)
     return pro_await_listener_close_by_at("?", l, deadline_ns);
 }
 
+PRI_COLD static int64_t recv_leased_special(const char *site, pro_socket *s, pro_buffers *buffers,
+                                            pro_lease *lease, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_recv_leased", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_recv_leased_at(site, &co->op, s, buffers, pri_co_awake);
+    int64_t value = pri_await_end(co);
+    if (value >= 0) pro_lease_take(&co->op, lease);
+    return value;
+}
+
+int64_t pro_await_recv_leased_by_at(const char *site, pro_socket *s, pro_buffers *buffers,
+                                    pro_lease *lease, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return recv_leased_special(site, s, buffers, lease, deadline_ns);
+    pro_recv_leased_at(site, &co->op, s, buffers, pri_co_awake);
+    int64_t value = pri_await_plain(co);
+    if (value >= 0) pro_lease_take(&co->op, lease);
+    return value;
+}
+
+int64_t pro_await_recv_leased(pro_socket *s, pro_buffers *buffers, pro_lease *lease)
+{
+    return pro_await_recv_leased_by_at("?", s, buffers, lease, PRO_NEVER);
+}
+
+int64_t pro_await_recv_leased_by(pro_socket *s, pro_buffers *buffers, pro_lease *lease,
+                                 uint64_t deadline_ns)
+{
+    return pro_await_recv_leased_by_at("?", s, buffers, lease, deadline_ns);
+}
+
+PRI_COLD static int64_t buffers_wait_special(const char *site, pro_buffers *buffers,
+                                             uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_buffers_wait", NULL, deadline_ns);
+    if (!co->is_refused) pro_buffers_wait_at(site, &co->op, buffers, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_buffers_wait_by_at(const char *site, pro_buffers *buffers, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain(co, deadline_ns))
+        return buffers_wait_special(site, buffers, deadline_ns);
+    pro_buffers_wait_at(site, &co->op, buffers, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_buffers_wait(pro_buffers *buffers)
+{
+    return pro_await_buffers_wait_by_at("?", buffers, PRO_NEVER);
+}
+
+int64_t pro_await_buffers_wait_by(pro_buffers *buffers, uint64_t deadline_ns)
+{
+    return pro_await_buffers_wait_by_at("?", buffers, deadline_ns);
+}
+
 PRI_COLD static int64_t poll_special(const char *site, pro_pollable *p, uint32_t what,
                                      uint64_t deadline_ns)
 {

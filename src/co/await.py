@@ -36,6 +36,8 @@ FORMS = [
     ("net", "close_abort", "0"),
     ("net", "accept", "0, and *s is the connection, in scope"),
     ("net", "listener_close", "0"),
+    ("buffers", "recv_leased", "bytes > 0, and *lease has them"),
+    ("buffers", "buffers_wait", "0"),
     ("poll", "poll", "the PRO_POLL_ bits that hold"),
     ("poll", "pollable_close", "0"),
     ("datagram", "recv_from", "bytes of the datagram, which may be 0"),
@@ -93,6 +95,7 @@ FORMS = [
 
 # Initiating functions without a form, and why.
 WITHOUT = {
+    "recv_multi": "completes many times; a loop of pro_await_recv_leased is its form",
     "accept_multi": "completes many times; a loop of pro_await_accept is its form",
     "post": "its handler may run on another loop's thread; on one's own loop: pro_yield",
 }
@@ -132,6 +135,8 @@ OPENING = {"file_open", "file_open_temporary"}
 
 # What a form does after its operation completed: more parameters, and the code.
 AFTER = {
+    "recv_leased": ("pro_lease *lease",
+                    "    if (value >= 0) pro_lease_take(&co->op, lease);\n"),
     "accept": ("pro_socket *s, pro_scope *scope",
                "    if (value >= 0) value = pro_accept_take(&co->op, s, scope);\n"),
     "recv_handles": ("intptr_t *descriptors, size_t *count",
@@ -155,7 +160,8 @@ HEADER_TOP = """\
  * Errors: those of the function that is awaited.  PRO_ECANCELED, without reaching the kernel, once the
  * coroutine is canceled, but for closing.
  *
- * pro_await_accept takes the connection, too (pro_accept_take): with an error s is the caller's. */
+ * pro_await_accept takes the connection, too (pro_accept_take): with an error s is the caller's.
+ * pro_await_recv_leased takes the lease: with an error there is none. */
 /* clang-format off */
 #ifndef PROACTOR_AWAIT_H
 #define PROACTOR_AWAIT_H

@@ -21,6 +21,7 @@
 #ifndef PRI_ENGINE_H
 #define PRI_ENGINE_H
 
+#include <proactor/buffers.h>
 #include <proactor/loop.h>
 #include <proactor/net.h>
 
@@ -42,6 +43,10 @@ typedef enum pri_step_kind {
     PRI_STEP_POLL_OUT = 6,
     PRI_STEP_CALL = 7, /* data = a pri_side with a call, handle may be NULL; value = its result */
     PRI_STEP_JOB = 9,  /* data = an argument, len = a pri_job_fn; value = its result: job.h */
+    /* Of an engine with PRI_CAPS_LEASE.  data = a pool of buffers (core/buffers.h), multishot with
+     * PRI_STEP_MULTI; as RECV, and with value > 0 the record names the buffer.  PRO_ENOBUFS: there are
+     * bytes, and no buffer. */
+    PRI_STEP_RECV_LEASED = 11,
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -68,7 +73,7 @@ typedef enum pri_handle_kind {
 #define PRI_STEP_MESSAGE 0x04u /* with VECTORS: and a name, and descriptors, in pri_side.message */
 /* Of a transfer: no plain socket call.  On a datagram handle: data = pro_messages, len of them; value = how
  * many, at least one.  On another: its descriptor is no socket. */
-#define PRI_STEP_CALL 0x08u
+#define PRI_STEP_BY_CALL 0x08u
 /* The others belong to the core. */
 
 /* The pooled side object of a step that needs more than a buffer: arrays are copied into it. */
@@ -98,7 +103,7 @@ typedef struct pri_record {
     int32_t   error;  /* PRO_OK or one of ours; PRO_ECANCELED for a step that cancel stopped */
     int32_t   system; /* the system's number behind error, positive; or 0 */
     uint32_t  flags;
-    uint32_t  lease; /* reserved */
+    uint32_t  lease; /* of a leased receive with value > 0: the number of the buffer */
 } pri_record;
 
 _Static_assert(sizeof(pri_record) == 32, "a record is half a cache line");
@@ -124,7 +129,8 @@ typedef struct pri_engine_options {
 } pri_engine_options;
 
 /* pri_engine.caps: what not every engine does. */
-#define PRI_CAPS_POLL 0x01u /* readiness of the system's descriptors */
+#define PRI_CAPS_POLL 0x01u  /* readiness of the system's descriptors */
+#define PRI_CAPS_LEASE 0x02u /* receives into a buffer that is picked as data arrives */
 
 typedef struct pri_engine {
     pro_engine     id;
@@ -177,6 +183,13 @@ typedef struct pri_engine {
 
     /* Make a turn that waits, or the next one that would, return.  Any thread, signal handlers. */
     void (*wake)(pro_loop *loop);
+
+    /* Optional: hand a pool's buffers to the kernel, which then picks one as data arrives; take them
+     * back, with no step that would use them and all of them free; one is free again.  The first answers
+     * 0, or a negated number: then, as without it, the engine takes from the pool's free list. */
+    int (*buffers_lend)(pro_loop *loop, pro_buffers *buffers);
+    void (*buffers_back)(pro_loop *loop, pro_buffers *buffers);
+    void (*buffers_give)(pro_loop *loop, pro_buffers *buffers, uint32_t id);
 
     /* Optional: the time and the random numbers of a loop to which none were given.  The time is also
      * asked before init. */

@@ -10,6 +10,7 @@
  *   pri_live     = operations of this handle that are counted and not yet delivered
  *   pri_closers  is not empty  ==>  state == CLOSING
  *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
+#include "core/buffers.h"
 #include "core/call.h"
 
 static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
@@ -113,7 +114,7 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
         pri_op_kind kind = pri_op_kind_of(op);
         int         error = refusal(handle, kind, direction);
         if (!error && kind != PRI_OP_SHUTDOWN) {
-            if (handle->pri_flags & PRI_HANDLE_PLAIN) op->pri_kernel_step.flags |= PRI_STEP_CALL;
+            if (handle->pri_flags & PRI_HANDLE_PLAIN) op->pri_kernel_step.flags |= PRI_STEP_BY_CALL;
             pri_op_start(op);
             return;
         }
@@ -224,6 +225,8 @@ static bool is_message(pri_op_kind kind)
     return kind == PRI_OP_RECV_HANDLES || kind == PRI_OP_RECV_FROM || kind == PRI_OP_RECV_BATCH ||
            kind == PRI_OP_SEND_TO || kind == PRI_OP_SEND_BATCH;
 }
+
+void pri_handle_complete(pro_op *op, int error, int64_t value) { complete(op, error, value); }
 
 void pri_handle_finish(pro_op *op, int error, int64_t value)
 {
@@ -342,10 +345,12 @@ static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
     loop->accepted.op = op;
     loop->accepted.fd = (intptr_t)record->value;
     loop->accepted.family = op->pri_kernel_step.handle->pri_family;
-    if (record->flags & PRI_RECORD_MORE)
+    if (record->flags & PRI_RECORD_MORE) {
+        op->pri_correlation = ++loop->correlation_last; /* the root of a story of its own */
         pri_op_complete_more(op, 0);
-    else
+    } else {
         complete(op, PRO_OK, 0);
+    }
     loop->accepted.op = NULL;
     if (loop->accepted.fd >= 0) {
         loop->engine->net->close(&loop->env, loop->accepted.fd, 0);
@@ -362,6 +367,10 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
     }
     if (is_message(kind)) {
         messaged(op, record);
+        return;
+    }
+    if (kind == PRI_OP_RECV_LEASED || kind == PRI_OP_RECV_MULTI) {
+        pri_buffers_record(loop, op, record);
         return;
     }
     const pri_part *part = pri_op_part(op);

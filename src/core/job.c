@@ -69,7 +69,7 @@ void pri_job_run_done(pro_loop *loop)
         if (result < 0) record.error = (int32_t)result;
         record.system = pri_job_of(step)->system;
         step->flags &= (uint8_t)~PRI_STEP_POOLED;
-        pri_op_record(loop, &record);
+        pri_op_run_records(loop, &record, 1);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/buffers.h"
 #include "core/job.h"
 
 void pri_abort(const char *format, ...)
@@ -110,6 +111,7 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     loop->why = *why;
     pri_list_init(&loop->ready);
     pri_list_init(&loop->telling);
+    pri_list_init(&loop->pools);
     update_now(loop);
     pri_wheel_init(&loop->timers, loop->now_ns, pri_op_before);
     pri_wheel_init(&loop->drains, loop->now_ns, NULL);
@@ -142,6 +144,7 @@ static void end_memory(pro_loop *loop)
     if (loop->signals_end) loop->signals_end(loop, true);
     if (loop->co_end) loop->co_end(loop);
     pri_pool_end(loop);
+    pri_buffers_end(loop);
     loop->engine->fini(loop);
     pri_sides_free(loop);
     pri_env_realloc(&loop->env, loop->records, 0);
@@ -244,8 +247,7 @@ static int64_t turn(pro_loop *loop, bool may_wait)
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
     if (atomic_load_explicit(&loop->jobs, memory_order_relaxed)) pri_job_run_done(loop);
-    const pri_record *record = loop->records;
-    for (int left = count; left > 0; left--) pri_op_record(loop, record++);
+    pri_op_run_records(loop, loop->records, count);
     pri_op_expire(&due);
     end_drains(loop);
     if (!pri_list_empty(&loop->ready)) pri_op_run_ready(loop);

@@ -33,6 +33,12 @@ struct pro_loop {
         const pro_op *op;   /* whose handler may ask what came beside its data */
         pri_side     *side; /* where that is */
     } received;
+    struct {
+        const pro_op *op; /* whose handler may take the buffer; NULL: none, or taken */
+        pro_buffers  *buffers;
+        uint32_t      id;
+    } leased;
+    pri_link    pools; /* of buffers */
     pri_side   *sides; /* free side objects */
     pri_record *records;
     int         batch_max;

@@ -149,7 +149,7 @@ void pri_op_complete_flagged(pro_op *op, int error, int64_t value, unsigned flag
 
 /* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
  * receive, is complete whatever the cause; the queue moves on, then the handler runs. */
-void pri_op_record(pro_loop *loop, const pri_record *record)
+PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
 {
     pri_step   *step = record->step;
     pro_op     *op = pro_container_of(step, pro_op, pri_kernel_step);
@@ -176,13 +176,16 @@ void pri_op_record(pro_loop *loop, const pri_record *record)
     deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle, 0);
 }
 
+void pri_op_run_records(pro_loop *loop, const pri_record *records, int count)
+{
+    for (; count > 0; count--) take_record(loop, records++);
+}
+
 void pri_op_complete_more(pro_op *op, int64_t value)
 {
     op->error = PRO_OK;
     op->value = value;
     op->flags = PRO_MORE;
-    /* Each connection is the root of a story of its own. */
-    op->pri_correlation = ++op->pri_loop->correlation_last;
     run_handler(op->pri_loop, op);
 }
 

@@ -49,6 +49,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(PATH_RMDIR, "path_rmdir")                                                                    \
     X(PATH_READ, "path_read")                                                                      \
     X(PATH_REPLACE, "path_replace")                                                                \
+    X(BUFFERS_WAIT, "buffers_wait")                                                                \
     X(CLOSE, "close")                                                                              \
     X(RESOLVE, "resolve")                                                                          \
     X(ACCEPT, "accept")                                                                            \
@@ -60,6 +61,8 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(EXIT, "child")                                                                               \
     X(PROCESS_WAIT, "process_wait")                                                                \
     X(WATCH, "watch")                                                                              \
+    X(RECV_LEASED, "recv_leased")                                                                  \
+    X(RECV_MULTI, "recv_multi")                                                                    \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
@@ -228,8 +231,8 @@ static inline void pri_op_wait(pro_op *op) { op->pri_kernel_step.op_state = PRI_
  * operation must be in no queue. */
 void pri_op_finish(pro_op *op, int error, int64_t value);
 
-/* A record of the engine: most often the end of its operation.  The handler runs in here. */
-void pri_op_record(pro_loop *loop, const pri_record *record);
+/* Records of the engine, each most often the end of its operation.  Their handlers run in here. */
+void pri_op_run_records(pro_loop *loop, const pri_record *records, int count);
 
 /* A result that came from the kernel: STARTED -> IDLE, and run the handler, as the last thing. */
 void pri_op_complete(pro_op *op, int error, int64_t value);
@@ -312,6 +315,9 @@ void pri_handle_nothing(pro_op *op, pri_direction direction);
 
 /* A record that is not simply a whole transfer: a part of one, its end, an accept, a connect. */
 void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record);
+
+/* The head of its queue has its result, from a record: the queue moves on, then its handler runs. */
+void pri_handle_complete(pro_op *op, int error, int64_t value);
 
 /* The head of its queue has its result, without a record: the queue moves on, its handler runs on this
  * or the next turn. */

@@ -221,7 +221,7 @@ static void batch(const char *site, pro_op *op, pro_datagram *d, pri_op_kind kin
         pri_handle_nothing(op, is_send ? PRI_WRITE : PRI_READ);
         return;
     }
-    begun(op, is_send ? PRI_STEP_SEND : PRI_STEP_RECV, PRI_STEP_CALL, messages, count);
+    begun(op, is_send ? PRI_STEP_SEND : PRI_STEP_RECV, PRI_STEP_BY_CALL, messages, count);
 }
 
 void pro_recv_batch_at(const char *site, pro_op *op, pro_datagram *d, pro_message *messages,

@@ -60,7 +60,7 @@ def read_some(stream):
     return os.read(stream.fileno(), 65536)
 
 
-ECHOES = ("echo", "echo_coroutine", "echo_stackless")
+ECHOES = ("echo", "echo_coroutine", "echo_stackless", "echo_leased")
 
 
 @case
@@ -109,6 +109,11 @@ def echo_echoes_by_coroutines(engine):
 @case_per_engine
 def echo_echoes_without_stacks(engine):
     echo("echo_stackless", engine)
+
+
+@case_per_engine
+def echo_echoes_from_leased_buffers(engine):
+    echo("echo_leased", engine)
 
 
 # ---- whoami ------------------------------------------------------------------------------------

@@ -183,7 +183,8 @@ static pro_scope *scope_of(const t_call *c, pro_loop *loop)
 
 static bool starts(const t_call *call)
 {
-    pro_loop   *loop = call->handle != NULL ? call->handle->pri_loop : call->loop;
+    pro_loop *loop = call->handle != NULL ? call->handle->pri_loop : call->loop;
+    if (loop == NULL) return false; /* neither a handle nor a loop tells it: a pool of buffers */
     struct job *job = calloc(1, sizeof *job);
     if (job == NULL) abort();
     job->call = *call;

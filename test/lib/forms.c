@@ -373,6 +373,52 @@ void t_form_listener_close(const char *site, pro_op *op, pro_listener *l, pro_ha
     t_initiate(&x.call);
 }
 
+struct recv_leased {
+    t_call call;
+    pro_socket *s;
+    pro_buffers *buffers;
+};
+
+static void recv_leased_call(const t_call *call, pro_handler *done)
+{
+    const struct recv_leased *x = (const struct recv_leased *)call;
+    pro_recv_leased_at(call->site, call->op, x->s, x->buffers, done);
+}
+
+void t_form_recv_leased(const char *site, pro_op *op, pro_socket *s, pro_buffers *buffers,
+                        pro_handler *done)
+{
+    struct recv_leased x = {
+        {site, op, done, recv_leased_call, NULL, &s->handle, NULL},
+        s, buffers};
+    t_initiate(&x.call);
+}
+
+struct buffers_wait {
+    t_call call;
+    pro_buffers *buffers;
+};
+
+static void buffers_wait_call(const t_call *call, pro_handler *done)
+{
+    const struct buffers_wait *x = (const struct buffers_wait *)call;
+    pro_buffers_wait_at(call->site, call->op, x->buffers, done);
+}
+
+static int64_t buffers_wait_await(const t_call *call)
+{
+    const struct buffers_wait *x = (const struct buffers_wait *)call;
+    return pro_await_buffers_wait_by_at(call->site, x->buffers, call->op->deadline_ns);
+}
+
+void t_form_buffers_wait(const char *site, pro_op *op, pro_buffers *buffers, pro_handler *done)
+{
+    struct buffers_wait x = {
+        {site, op, done, buffers_wait_call, buffers_wait_await, NULL, NULL},
+        buffers};
+    t_initiate(&x.call);
+}
+
 struct poll {
     t_call call;
     pro_pollable *p;

@@ -28,6 +28,9 @@ void t_form_close(const char *site, pro_op *op, pro_socket *s, pro_handler *done
 void t_form_close_abort(const char *site, pro_op *op, pro_socket *s, pro_handler *done);
 void t_form_accept(const char *site, pro_op *op, pro_listener *l, pro_handler *done);
 void t_form_listener_close(const char *site, pro_op *op, pro_listener *l, pro_handler *done);
+void t_form_recv_leased(const char *site, pro_op *op, pro_socket *s, pro_buffers *buffers,
+                        pro_handler *done);
+void t_form_buffers_wait(const char *site, pro_op *op, pro_buffers *buffers, pro_handler *done);
 void t_form_poll(const char *site, pro_op *op, pro_pollable *p, uint32_t what, pro_handler *done);
 void t_form_pollable_close(const char *site, pro_op *op, pro_pollable *p, pro_handler *done);
 void t_form_recv_from(const char *site, pro_op *op, pro_datagram *d, void *buf, size_t len,
@@ -151,6 +154,10 @@ void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const cha
 #define pro_accept(...) t_form_accept(PRO_SITE, __VA_ARGS__)
 #undef pro_listener_close
 #define pro_listener_close(...) t_form_listener_close(PRO_SITE, __VA_ARGS__)
+#undef pro_recv_leased
+#define pro_recv_leased(...) t_form_recv_leased(PRO_SITE, __VA_ARGS__)
+#undef pro_buffers_wait
+#define pro_buffers_wait(...) t_form_buffers_wait(PRO_SITE, __VA_ARGS__)
 #undef pro_poll
 #define pro_poll(...) t_form_poll(PRO_SITE, __VA_ARGS__)
 #undef pro_pollable_close

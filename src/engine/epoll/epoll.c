@@ -49,6 +49,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/buffers.h"
 #include "core/layout.h"
 
 enum { READ, WRITE };
@@ -105,7 +106,8 @@ typedef struct epoll_engine {
 static handle_words *words_of(pro_handle *handle) { return (handle_words *)handle->pri_engine; }
 static step_words   *own(pri_step *step) { return (step_words *)step->engine; }
 
-_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & 1) == 1, "odd kinds read");
+_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED & 1) == 1,
+               "odd kinds read");
 _Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT) & 1) == 0,
                "even kinds write");
 
@@ -283,6 +285,15 @@ static uint32_t events_for(const handle_words *h, int direction)
     return is_level ? events_of[READ] : h->watched | events_of[direction] | EPOLLET;
 }
 
+/* The common case of a receive whose run would only wait: it does already. */
+PRI_IN_PLACE bool only_waits(epoll_engine *e, pri_step *step, const handle_words *h)
+{
+    if ((h->bits & READABLE) || h->watched != events_for(h, READ)) return false;
+    own(step)->state = WAITING;
+    e->owes_look = true;
+    return true;
+}
+
 /* Not now: the step waits for the events of its direction. */
 PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
@@ -292,7 +303,7 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
     uint32_t events = events_for(h, direction);
     if (events != h->watched) {
         int error = watch(loop, e, step->handle, events);
-        if (error == -EPERM && step->flags & PRI_STEP_CALL) {
+        if (error == -EPERM && step->flags & PRI_STEP_BY_CALL) {
             /* A file: always ready, and it stays so. */
             h->bits = READABLE | ENDING;
             append(e, step);
@@ -306,7 +317,7 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
 }
 
 /* Transfers that are not over one buffer. */
-enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_CALL };
+enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_BY_CALL };
 
 /* Is a short receive a sign that the kernel has no more?  Not with messages, and a Unix socket stops at
  * one with descriptors. */
@@ -317,7 +328,7 @@ static bool is_tcp(const pro_handle *handle)
 }
 
 /* How this receive changes what is known: of n, what it got, and len, what it asked for. */
-static void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t len)
+PRI_IN_PLACE void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t len)
 {
     if (n == -EAGAIN) {
         if ((h->bits & GUESSED) && h->wrong < WRONG_MAX) h->wrong++;
@@ -339,7 +350,7 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
 {
     bool     in = step->kind == PRI_STEP_RECV;
     intptr_t fd = step->handle->pri_fd;
-    if (step->flags & PRI_STEP_CALL && step->handle->pri_kind == PRI_DATAGRAM)
+    if (step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind == PRI_DATAGRAM)
         return in ? pri_os_recv_batch(e->env, fd, step->data, step->len)
                   : pri_os_send_batch(e->env, fd, step->data, step->len);
     const pro_vec  whole = {step->data, step->len};
@@ -347,7 +358,7 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
     const pro_vec *vecs = side ? side->vecs + side->first : &whole;
     size_t         count = side ? side->count - side->first : 1;
     bool           is_shared = step->handle->pri_family & PRI_PLAIN_SHARED;
-    if (step->flags & PRI_STEP_CALL)
+    if (step->flags & PRI_STEP_BY_CALL)
         return in ? pri_os_read(e->env, fd, vecs, count, is_shared)
                   : pri_os_write(e->env, fd, vecs, count,
                                  (is_shared ? PRI_OS_SHARED : 0) | e->nosignal);
@@ -357,6 +368,36 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
     int64_t n = pri_os_recv_message(e->env, fd, &side->message, vecs, count);
     if (n >= 0) pri_os_message_in(&side->message, &side->address);
     return n;
+}
+
+/* A buffer only when there are bytes to put into it, or so it seems: it goes back if not.  A multishot one
+ * is run again behind the others. */
+static int run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
+    pro_buffers *buffers = step->data;
+    int32_t      id = pri_buffers_take(buffers);
+    if (id < 0) return report_error(step, -ENOBUFS, record);
+    int64_t n;
+    do {
+        pri_loop_count_system_call(loop);
+        n = pri_os_recv(e->env, step->handle->pri_fd, pri_buffers_at(buffers, (uint32_t)id),
+                        buffers->size);
+    } while (n == -EINTR);
+    learn_from_receive(h, step->handle->pri_family != PRO_FAMILY_NONE, n, buffers->size);
+    if (n <= 0) pri_buffers_give(buffers, (uint32_t)id);
+    if (n == -EAGAIN) return wait_for_events(loop, e, step, record);
+    if (n < 0) return report_error(step, n, record);
+    if (n == 0 || !(step->flags & PRI_STEP_MULTI)) {
+        report_in(READ, step, n, record);
+        record->lease = (uint32_t)id;
+        return 1;
+    }
+    *record =
+        (pri_record){.step = step, .value = n, .flags = PRI_RECORD_MORE, .lease = (uint32_t)id};
+    if (!only_waits(e, step, h)) append(e, step);
+    return 1;
 }
 
 PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
@@ -504,6 +545,7 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
         records->error = PRO_ECANCELED;
         return 1;
     }
+    if (step->kind == PRI_STEP_RECV_LEASED) return run_leased(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
     if (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT)
         return run_poll(loop, e, step, records);
@@ -512,7 +554,11 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
 }
 
 /* Run what is on the list now, each step once, while there is room for records. */
-static int run_list(pro_loop *loop, epoll_engine *e, pri_record *records, int room)
+#if defined(__GNUC__)
+__attribute__((flatten))
+#endif
+static int
+run_list(pro_loop *loop, epoll_engine *e, pri_record *records, int room)
 {
     const pri_step   *last = e->last; /* what is appended meanwhile is behind it */
     pri_record       *record = records;
@@ -539,12 +585,8 @@ static void epoll_start(pro_loop *loop, pri_step *step)
     int           direction = direction_of(step);
     assert(!h->step[direction]);
     h->step[direction] = step;
-    /* The common case of a run that would only wait. */
-    if (step->kind == PRI_STEP_RECV && !(h->bits & READABLE) && h->watched == events_for(h, READ)) {
-        own(step)->state = WAITING;
-        e->owes_look = true;
-        return;
-    }
+    bool is_recv = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_RECV_LEASED;
+    if (is_recv && only_waits(e, step, h)) return;
     own(step)->state = RUNNABLE;
     own(step)->begun = false;
     own(step)->told = 0;
@@ -703,7 +745,7 @@ static int epoll_bind(pro_loop *loop)
 
 const pri_engine pri_engine_epoll = {
     .id = PRO_ENGINE_EPOLL,
-    .caps = PRI_CAPS_POLL,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
     .name = "epoll",
     .net = &pri_os_net,
     .call = pri_os_call,

@@ -223,7 +223,7 @@ static void lose(faults *f, pro_loop *loop, entry *e, int direction)
 static bool is_stream(const pri_step *step)
 {
     return step->handle->pri_kind == PRI_SOCKET &&
-           !(step->flags & (PRI_STEP_MESSAGE | PRI_STEP_CALL));
+           !(step->flags & (PRI_STEP_MESSAGE | PRI_STEP_BY_CALL));
 }
 
 /* The error with which this step ends at once, or PRO_OK; it may have been cut. */

@@ -145,7 +145,7 @@ static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 {
     const pri_side    *side = step->data;
     const pro_message *first = step->data;
-    bool               is_batch = step->flags & PRI_STEP_CALL;
+    bool               is_batch = step->flags & PRI_STEP_BY_CALL;
     const pro_vec  whole = {is_batch ? first->buf : step->data, is_batch ? first->len : step->len};
     bool           vectors = step->flags & PRI_STEP_VECTORS;
     const pro_vec *vec = vectors ? &side->vecs[side->first] : &whole;
@@ -166,7 +166,7 @@ static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 
 static bool is_message(const pri_step *step)
 {
-    return step->flags & (PRI_STEP_MESSAGE | PRI_STEP_CALL);
+    return step->flags & (PRI_STEP_MESSAGE | PRI_STEP_BY_CALL);
 }
 
 static int call_recv(iocp *io, pri_step *step, DWORD *bytes)

@@ -106,7 +106,7 @@ int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count,
     pri_os_message *m = &((pri_side *)step->data)->message;
     void           *at = m->name;
     INT            *len = (INT *)&m->name_len;
-    if (step->flags & PRI_STEP_CALL) {
+    if (step->flags & PRI_STEP_BY_CALL) {
         int error = make_names(io, step->handle);
         if (error) return error;
         name *n = name_of(step);
@@ -117,7 +117,7 @@ int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count,
         if (error) return error;
     }
     if (!is_receive(step)) {
-        const pri_side *side = step->flags & PRI_STEP_CALL ? NULL : step->data;
+        const pri_side *side = step->flags & PRI_STEP_BY_CALL ? NULL : step->data;
         if (side && is_too_long(step, step->len, &side->address)) return WSAEMSGSIZE;
         if (side && *len && side->address.port == 0) return WSAEINVAL;
         int error = send_one(io, step, pieces, count, bytes, at, *len, overlapped);
@@ -173,7 +173,7 @@ int pri_iocp_message_done(iocp *io, pri_step *step, int error, int64_t *value)
         *value = 0; /* all or nothing */
         return error;
     }
-    if (step->flags & PRI_STEP_CALL) {
+    if (step->flags & PRI_STEP_BY_CALL) {
         pro_message *first = step->data;
         if (is_receive(step)) {
             received(first, name_of(step), (DWORD)*value, truncated);

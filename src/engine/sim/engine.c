@@ -116,8 +116,8 @@ static int take_records(sim_loop *l, pri_record *records, int max)
     return count;
 }
 
-void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64_t value,
-                      uint32_t flags)
+static void complete(pro_sim *w, sim_socket *s, int direction, int error, int64_t value,
+                     uint32_t flags, uint32_t lease)
 {
     pri_step *step = s->step[direction];
     sim_loop *l = pri_loop_engine_state(step->handle->pri_loop);
@@ -128,7 +128,20 @@ void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64
                                .value = value,
                                .error = error,
                                .system = pri_sim_system_error(error),
-                               .flags = flags});
+                               .flags = flags,
+                               .lease = lease});
+}
+
+void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64_t value,
+                      uint32_t flags)
+{
+    complete(w, s, direction, error, value, flags, 0);
+}
+
+void pri_sim_complete_leased(pro_sim *w, sim_socket *s, int direction, int64_t value,
+                             uint32_t flags, uint32_t lease)
+{
+    complete(w, s, direction, PRO_OK, value, flags, lease);
 }
 
 /* ---- Starting and canceling ----------------------------------------------------------------- */
@@ -144,6 +157,7 @@ static int refusal(const sim_socket *s, const pri_step *step)
 {
     switch (step->kind) {
     case PRI_STEP_RECV:
+    case PRI_STEP_RECV_LEASED:
     case PRI_STEP_SEND: return s->state == SOCK_CONNECTED ? PRO_OK : PRO_ENOTCONN;
     case PRI_STEP_ACCEPT: return s->state == SOCK_LISTENING ? PRO_OK : PRO_EINVAL;
     default: return PRO_OK;
@@ -456,6 +470,7 @@ const pri_engine pri_engine_sim = {
     .name = "sim",
     .net = &pri_sim_net,
     .threads = &pri_sim_threads,
+    .caps = PRI_CAPS_LEASE,
     .nonblocking = 1,
     .features = "",
     .probe = probe,

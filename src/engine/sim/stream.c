@@ -13,6 +13,7 @@
  * are held for too long gives up. */
 #include <string.h>
 
+#include "core/buffers.h"
 #include "engine/sim/world.h"
 
 /* ---- Sockets -------------------------------------------------------------------------------- */
@@ -363,10 +364,19 @@ static void try_recv(pro_sim *w, sim_socket *s)
     uint32_t  n = at_most(step->len, p->readable);
     if (scripted(w, s, PRI_SIM_READ, &n)) return;
     if (n > 0) {
+        bool    is_leased = step->kind == PRI_STEP_RECV_LEASED;
+        int32_t lease = is_leased ? pri_buffers_take(step->data) : 0;
+        if (lease < 0) {
+            pri_sim_complete(w, s, PRI_SIM_READ, PRO_ENOBUFS, 0, 0);
+            return;
+        }
         if (n > 1 && pri_sim_strikes(w, &s->stream, PRO_SIM_SHORT_READ))
             n = 1 + pri_sim_choice(w, &s->stream, n - 1);
         pri_sim_guard_end(w, step);
-        scatter(step, p, n);
+        if (is_leased)
+            take(p, pri_buffers_at(step->data, (uint32_t)lease), n);
+        else
+            scatter(step, p, n);
         sim_socket *peer = pri_sim_socket(w, s->peer);
         if (peer && peer->step[PRI_SIM_WRITE] && !peer->trying[PRI_SIM_WRITE] &&
             peer->state == SOCK_CONNECTED) { /* the window opens, a link later */
@@ -374,7 +384,13 @@ static void try_recv(pro_sim *w, sim_socket *s)
             pri_sim_push(w, pri_sim_arrival(w, s->out, 0), EV_TRY, peer->id, peer->generation,
                          PRI_SIM_WRITE);
         }
-        pri_sim_complete(w, s, PRI_SIM_READ, PRO_OK, n, 0);
+        bool is_multi = step->flags & PRI_STEP_MULTI;
+        pri_sim_complete_leased(w, s, PRI_SIM_READ, n, is_multi ? PRI_RECORD_MORE : 0,
+                                (uint32_t)lease);
+        if (is_multi && !s->trying[PRI_SIM_READ]) { /* for what is left: the rest, or the end */
+            s->trying[PRI_SIM_READ] = 1;
+            pri_sim_push(w, w->now_ns + 1, EV_TRY, s->id, s->generation, PRI_SIM_READ);
+        }
         return;
     }
     if (s->error) {
@@ -438,7 +454,8 @@ void pri_sim_try(pro_sim *w, sim_socket *s, int direction)
     pri_step *step = s->step[direction];
     if (!step) return;
     switch (step->kind) {
-    case PRI_STEP_RECV: try_recv(w, s); break;
+    case PRI_STEP_RECV:
+    case PRI_STEP_RECV_LEASED: try_recv(w, s); break;
     case PRI_STEP_SEND: try_send(w, s); break;
     case PRI_STEP_ACCEPT: pri_sim_accept(w, s); break;
     default: break; /* a connection attempt has events of its own */

@@ -382,6 +382,8 @@ void pri_sim_close(pro_sim *w, sim_socket *s, bool abortive);
 
 void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64_t value,
                       uint32_t flags);
+void pri_sim_complete_leased(pro_sim *w, sim_socket *s, int direction, int64_t value,
+                             uint32_t flags, uint32_t lease);
 void pri_sim_canceled(pro_sim *w, sim_socket *s, int direction);
 int  pri_sim_system_error(int error);
 void pri_sim_guard_end(pro_sim *w, pri_step *step); /* was its buffer left alone? */

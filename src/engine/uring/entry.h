@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "core/buffers.h"
 #include "core/layout.h"
 #include "engine/uring/call.h"
 #include "engine/uring/probe.h"
@@ -46,14 +47,15 @@ enum {
     POLLING = 0x40,   /* its entry is a poll: quirk nonblocking_file */
     AGAIN = 0x80,     /* it had an entry before this one */
     ONE_SHOT = 0x100, /* of a multishot accept: quirk multishot_einval */
-    OTHER = 0x200     /* a transfer whose completion is more than a number of bytes */
+    OTHER = 0x200,    /* a transfer whose completion is more than a number of bytes */
+    PICKED = 0x400 /* of a leased receive for which the kernel does not pick: lease is its buffer */
 };
 
 /* A step's engine words. */
 typedef struct __attribute__((may_alias)) step_words {
     uint64_t tag; /* user_data of its entry */
     uint32_t state;
-    uint32_t unused;
+    uint32_t lease; /* with PICKED: the number of a buffer */
     pri_link link;
 } step_words;
 
@@ -88,11 +90,27 @@ PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t op
     sqe->len = 1;
 }
 
-/* A message is an entry.  A batch is a call, which the poll that stands here is waiting for. */
+static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
+{
+    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT ||
+              step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_RECV_LEASED;
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(in));
+}
+
+/* A message is an entry.  What is made by a call of our own waits behind a poll for it. */
 PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step)
 {
     bool      in = step->kind == PRI_STEP_RECV;
     pri_side *side = step->data;
+    if (step->flags & PRI_STEP_BY_CALL) {
+        words_of(step)->state |= POLLING;
+        sqe->addr = 0;
+        sqe->len = 0;
+        sqe->ioprio = 0;
+        fill_poll(sqe, step);
+        return;
+    }
     if (!(step->flags & PRI_STEP_MESSAGE)) {
         fill_vectors(sqe, side, in ? IORING_OP_RECVMSG : IORING_OP_SENDMSG);
         return;
@@ -113,12 +131,35 @@ static inline bool is_unix(const pri_step *step)
     return ((const pri_side *)step->data)->address.family == PRO_UNIX;
 }
 
-static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
+/* Of a leased receive: is it for us to pick a buffer, after a poll? */
+static inline bool is_late(const pri_step *step)
 {
-    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT ||
-              step->kind == PRI_STEP_POLL_IN;
-    sqe->opcode = IORING_OP_POLL_ADD;
-    sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(in));
+    return !((const pro_buffers *)step->data)->is_native;
+}
+
+/* Where the kernel picks the buffer it is told no length: the buffer's is meant. */
+static inline void fill_leased(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+{
+    step_words        *words = words_of(step);
+    const pro_buffers *buffers = step->data;
+    if (is_late(step) && !(words->state & PICKED)) {
+        words->state |= POLLING;
+        fill_poll(sqe, step);
+        return;
+    }
+    sqe->opcode = IORING_OP_RECV;
+    if (is_late(step)) {
+        sqe->addr = (uintptr_t)pri_buffers_at(buffers, words->lease);
+        sqe->len = buffers->size;
+        return;
+    }
+    bool wait_first = (features & PRI_URING_POLL_FIRST) && !step->handle->pri_engine[0];
+    sqe->ioprio = wait_first ? IORING_RECVSEND_POLL_FIRST : 0;
+    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->buf_group = buffers->group;
+    if ((step->flags & PRI_STEP_MULTI) && !(words->state & ONE_SHOT) &&
+        (features & PRI_URING_MULTISHOT_RECV))
+        sqe->ioprio |= IORING_RECV_MULTISHOT;
 }
 
 /* A descriptor of this engine's is blocking, but for a while. */
@@ -151,6 +192,7 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
         sqe->off = side->message.name_len;
         sqe->addr = (uintptr_t)side->message.name;
         break;
+    case PRI_STEP_RECV_LEASED: fill_leased(step, sqe, features); break;
     case PRI_STEP_POLL_IN:
     case PRI_STEP_POLL_OUT: fill_poll(sqe, step); break;
     default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
@@ -166,7 +208,6 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     step_words  *words = words_of(step);
     pro_handle  *handle = step->handle;
     assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
-    assert(!(step->flags & PRI_STEP_CALL) || (state & POLLING));
     words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
     words->state = state | IN_RING;
     sqe->user_data = words->tag;
@@ -191,7 +232,7 @@ PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe 
     }
     sqe->addr = (uintptr_t)step->data;
     sqe->len = (uint32_t)(step->len < max ? step->len : max);
-    if (step->flags & PRI_STEP_VECTORS) fill_other_transfer(sqe, step);
+    if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL)) fill_other_transfer(sqe, step);
 }
 
 /* Ask the kernel to end what the step's entry began. */

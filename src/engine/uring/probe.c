@@ -9,6 +9,8 @@
  *                      comes back a little later
  *   born_with_socket   poll_first, multishot accept   taken to be there if IORING_OP_SOCKET is, which
  *                      have no bit                    came with the same kernel
+ *   born_with_zc       multishot receive, which has   taken to be there if IORING_OP_SEND_ZC is, which
+ *                      no bit                         came with the same kernel
  *   multishot_einval   multishot accept refused all   uring.c: that accept goes on one-shot; if this
  *                      the same                       works, so do all the others
  *   no_fast_poll       receives would hold a worker   the engine is refused
@@ -222,6 +224,8 @@ static int look(struct io_uring *ring, uint32_t *features, uint64_t *calls,
         if (!(ring->features & bits[i].bit)) *features &= ~bits[i].feature;
     if (!has_op(&list.probe, IORING_OP_SOCKET)) /* quirk born_with_socket */
         *features &= ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST);
+    if (!has_op(&list.probe, IORING_OP_SEND_ZC)) /* quirk born_with_zc */
+        *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
     *calls = *features & PRI_URING_FILES ? pri_uring_calls(&list.probe, options->mask, why) : 0;
     return 0;
 }

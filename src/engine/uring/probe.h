@@ -18,6 +18,8 @@
     X(RING_FD, "ring_fd", "each call looks up the ring's descriptor")                              \
     X(MULTISHOT_ACCEPT, "multishot_accept", "one-shot accepts that the engine re-arms")            \
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
+    X(BUFFER_RING, "buffer_ring", "a leased receive holds its buffer while it waits")              \
+    X(MULTISHOT_RECV, "multishot_recv", "one-shot receives that the engine re-arms")               \
     X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \
     X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
     X(NOSIGNAL, "rwf_nosignal", "each write to a pipe keeps SIGPIPE off by its own means")         \

@@ -5,7 +5,7 @@
 #ifndef PRI_URING_SANITIZE_H
 #define PRI_URING_SANITIZE_H
 
-#include "core/engine.h"
+#include "core/buffers.h"
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -45,7 +45,12 @@ static inline void pri_uring_filled(const pri_step *step, size_t bytes)
         bytes -= part;
     }
 }
+static inline void pri_uring_lent_filled(const pri_step *step, uint32_t id, size_t bytes)
+{
+    __msan_unpoison(pri_buffers_at(step->data, id), bytes);
+}
 #else
+#define pri_uring_lent_filled(step, id, bytes) ((void)0)
 #define pri_uring_filled(step, bytes) ((void)0)
 #endif
 

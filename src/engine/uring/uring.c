@@ -27,6 +27,7 @@
 #include "core/list.h"
 #include "engine/uring/entry.h"
 #include "engine/uring/kernel.h"
+#include "engine/uring/lend.h"
 #include "engine/uring/sanitize.h"
 
 #define NEVER UINT64_MAX
@@ -39,6 +40,7 @@ typedef struct uring {
     const pro_env  *env;
     uint32_t        features;
     uint16_t        sequence;      /* of tags */
+    uint16_t        group;         /* the next number of a pool of buffers */
     int             enter_fd;      /* the ring's descriptor, or its registered number */
     unsigned        enter_flags;   /* of every io_uring_enter */
     unsigned        wait_flags;    /* of one that waits */
@@ -250,6 +252,11 @@ static void submit_again(uring *u, pri_step *step, uint32_t flags)
         submit(u, step, state);
 }
 
+static uint32_t multishot_of(const pri_step *step)
+{
+    return step->kind == PRI_STEP_ACCEPT ? PRI_URING_MULTISHOT_ACCEPT : PRI_URING_MULTISHOT_RECV;
+}
+
 /* A step of a multishot accept goes on as long as nobody ends it and nothing is wrong. */
 static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *record)
 {
@@ -292,20 +299,73 @@ PRI_APART bool run_call(uring *u, pri_step *step, pri_record *record)
     return true;
 }
 
+/* A leased receive for which the kernel does not pick (feature buffer_ring) is a poll, then a buffer, then
+ * a plain receive; whatever follows begins with the poll. */
+static void drop_buffer(pri_step *step)
+{
+    if (!(words_of(step)->state & PICKED)) return;
+    words_of(step)->state &= ~(uint32_t)PICKED;
+    pri_buffers_give(step->data, words_of(step)->lease);
+}
+
+/* There are bytes, and a buffer for them?  state: what it has beside its phase. */
+static bool pick_buffer(pri_step *step, uint32_t *state)
+{
+    if (step->kind != PRI_STEP_RECV_LEASED || !is_late(step)) return true;
+    if (words_of(step)->state & CANCEL_WISHED) return true;
+    int32_t id = pri_buffers_take(step->data);
+    words_of(step)->lease = (uint32_t)id;
+    *state = PICKED;
+    return id >= 0;
+}
+
+static void forget_cancel(step_words *words)
+{
+    if (!(words->state & CANCEL_OWED)) return;
+    words->state &= ~(uint32_t)CANCEL_OWED;
+    pri_list_remove(&words->link);
+}
+
+/* Bytes in a leased buffer.  A multishot receive goes on as long as nobody ends it and nothing is wrong. */
+static void leased(uring *u, pri_step *step, int bytes, uint32_t flags, pri_record *record)
+{
+    step_words *words = words_of(step);
+    bool        multi = step->flags & PRI_STEP_MULTI;
+    report(record, step, bytes, PRO_OK, 0);
+    record->lease = words->state & PICKED ? words->lease : flags >> IORING_CQE_BUFFER_SHIFT;
+    words->state &= ~(uint32_t)PICKED;
+    step->handle->pri_engine[0] = flags & IORING_CQE_F_SOCK_NONEMPTY;
+    pri_uring_lent_filled(step, record->lease, (size_t)bytes);
+    if (multi) record->flags = PRI_RECORD_MORE;
+    if (flags & IORING_CQE_F_MORE) return;
+    forget_cancel(words);
+    if (!multi) {
+        set_phase(words, REPORTED);
+        return;
+    }
+    /* One-shot worked where multishot did not. */
+    if (words->state & ONE_SHOT) u->features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
+    submit_again(u, step, 0);
+}
+
 /* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
 PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
 {
     step_words *words = words_of(step);
     bool        multi = step->flags & PRI_STEP_MULTI;
     bool        connect = step->kind == PRI_STEP_CONNECT;
-    if (!more && (words->state & CANCEL_OWED)) {
-        words->state &= ~(uint32_t)CANCEL_OWED;
-        pri_list_remove(&words->link);
-    }
-    if (result >= 0 && step->flags & PRI_STEP_CALL) return run_call(u, step, record);
+    if (!more) forget_cancel(words);
+    drop_buffer(step);
+    if (result >= 0 && step->flags & PRI_STEP_BY_CALL) return run_call(u, step, record);
     if (connect && is_unix(step)) set_blocking(step->handle, true);
     if (words->state & POLLING && result >= 0) {
-        submit_again(u, step, 0);
+        uint32_t picked = 0;
+        if (!pick_buffer(step, &picked)) {
+            set_phase(words, REPORTED);
+            report(record, step, 0, PRO_ENOBUFS, ENOBUFS);
+            return true;
+        }
+        submit_again(u, step, picked);
         return false;
     }
     /* A connect that was taken up again finds what it had begun. */
@@ -314,7 +374,7 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         submit_again(u, step, POLLING);
         return false;
     }
-    if (result >= 0 && multi) {
+    if (result >= 0 && multi && step->kind == PRI_STEP_ACCEPT) {
         accepted(u, step, result, more, record);
         return true;
     }
@@ -329,7 +389,7 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     }
 
     switch (result) {
-    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_CALL ? POLLING : 0); return false;
+    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_BY_CALL ? POLLING : 0); return false;
     case -EAGAIN:
         if (connect) { /* no ports left, or a full backlog: no poll would help */
             if (is_unix(step)) result = -ECONNREFUSED;
@@ -349,12 +409,11 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     case -EHOSTDOWN:
     case -EHOSTUNREACH:
     case -ENOPROTOOPT:
-        if (!multi) break;
+        if (!multi || step->kind != PRI_STEP_ACCEPT) break;
         submit_again(u, step, 0);
         return false;
     case -EINVAL:
-        if (!multi || (words->state & ONE_SHOT) || !(u->features & PRI_URING_MULTISHOT_ACCEPT))
-            break;
+        if (!multi || (words->state & ONE_SHOT) || !(u->features & multishot_of(step))) break;
         submit_again(u, step, ONE_SHOT);
         return false;
     default: break;
@@ -396,6 +455,10 @@ __attribute__((noinline)) static int reap(uring *u, pri_record *records, int max
         assert(words->tag == tag);
         if (words->state != IN_RING || result < 0 || step->kind > PRI_STEP_SEND) {
             assert(words->state & IN_RING);
+            if (step->kind == PRI_STEP_RECV_LEASED && result > 0 && !(words->state & POLLING)) {
+                leased(u, step, result, cqe->flags, record++);
+                continue;
+            }
             record += completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
             continue;
         }
@@ -415,6 +478,7 @@ static int report_ended(uring *u, pri_record *records, int max)
     int n = 0;
     while (n < max && !pri_list_empty(&u->ended)) {
         pri_step *step = step_of_link(pri_list_pop(&u->ended));
+        drop_buffer(step);
         set_phase(words_of(step), REPORTED);
         report(&records[n++], step, 0, PRO_ECANCELED, 0);
     }
@@ -471,10 +535,7 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 
 /* ---- From the core ---------------------------------------------------------------------------- */
 
-static void uring_start(pro_loop *loop, pri_step *step)
-{
-    submit(uring_of(loop), step, step->flags & PRI_STEP_CALL ? POLLING : 0);
-}
+static void uring_start(pro_loop *loop, pri_step *step) { submit(uring_of(loop), step, 0); }
 
 static void uring_cancel(pro_loop *loop, pri_step *step)
 {
@@ -494,6 +555,24 @@ static void uring_cancel(pro_loop *loop, pri_step *step)
     }
     words->state |= CANCEL_OWED;
     pri_list_append(&u->cancels, &words->link);
+}
+
+static int uring_buffers_lend(pro_loop *loop, pro_buffers *buffers)
+{
+    uring *u = uring_of(loop);
+    if (!(u->features & PRI_URING_BUFFER_RING)) return -EOPNOTSUPP;
+    return pri_uring_lend(&u->ring, u->env, buffers, &u->group);
+}
+
+static void uring_buffers_back(pro_loop *loop, pro_buffers *buffers)
+{
+    pri_uring_take_back(&uring_of(loop)->ring, uring_of(loop)->env, buffers);
+}
+
+static void uring_buffers_give(pro_loop *loop, pro_buffers *buffers, uint32_t id)
+{
+    (void)loop;
+    pri_uring_give(buffers, id);
 }
 
 static void uring_detach(pro_loop *loop, pro_handle *handle)
@@ -610,7 +689,7 @@ static void uring_fini(pro_loop *loop)
 
 const pri_engine pri_engine_uring = {
     .id = PRO_ENGINE_URING,
-    .caps = PRI_CAPS_POLL,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
     .name = "uring",
     .net = &pri_os_net,
     .call = pri_os_call,
@@ -627,6 +706,9 @@ const pri_engine pri_engine_uring = {
     .start = uring_start,
     .cancel = uring_cancel,
     .detach = uring_detach,
+    .buffers_lend = uring_buffers_lend,
+    .buffers_back = uring_buffers_back,
+    .buffers_give = uring_buffers_give,
     .turn = uring_turn,
     .wake = uring_wake,
 };
