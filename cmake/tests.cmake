@@ -162,14 +162,28 @@ if(sources AND NOT WIN32)
     target_compile_definitions(sim_echo PRIVATE _GNU_SOURCE= main=pro_echo_main)
     target_compile_options(sim_echo PRIVATE -Wno-missing-prototypes)
     target_link_libraries(sim_echo PRIVATE proactor)
-    pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> LINK random_lib
+    pro_test(sim SOURCES ${sources} $<TARGET_OBJECTS:sim_echo> LINK random_lib proactor_strict
         CONFIGS release asan clang TIMEOUT 600)
     # Whole programs under PROACTOR_ENGINE=sim.
     file(GLOB sources CONFIGURE_DEPENDS test/sim/programs/*.c)
     foreach(source IN LISTS sources)
         cmake_path(GET source STEM name)
-        pro_program(sim-${name} DIR test/sim-programs OUTPUT ${name} SOURCES ${source})
+        pro_program(sim-${name} DIR test/sim-programs OUTPUT ${name} SOURCES ${source}
+            LINK proactor_strict)
     endforeach()
+    # What a simulated program must not call: caught in one that is linked with libproactor-strict.a, and in
+    # one on the shared library with the other one preloaded.
+    pro_program(sim-forbidden DIR test/sim-strict OUTPUT forbidden
+        SOURCES test/sim/strict/forbidden.c LINK proactor_strict)
+    if(TARGET proactor_strict_shared)
+        add_executable(sim-forbidden-shared test/sim/strict/forbidden.c)
+        target_compile_definitions(sim-forbidden-shared PRIVATE _GNU_SOURCE=)
+        target_link_libraries(sim-forbidden-shared PRIVATE proactor_shared)
+        set_target_properties(sim-forbidden-shared PROPERTIES OUTPUT_NAME forbidden_shared
+            RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test/sim-strict)
+    endif()
+    pro_step(sim-strict COMMAND python3 ${PROJECT_SOURCE_DIR}/test/sim/strict.py
+        ${PROJECT_BINARY_DIR} CONFIGS release asan)
     pro_step(sim-programs COMMAND python3 ${PROJECT_SOURCE_DIR}/test/sim/programs.py
         ${PROJECT_BINARY_DIR} CONFIGS release asan)
     # The same random programs on each engine: ./dev sim fidelity has more seeds, and a table.

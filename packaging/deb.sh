@@ -41,7 +41,7 @@ cmake -S "$root" -B "$out/build" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE
     -DCMAKE_C_FLAGS="$(flags CFLAGS) $(flags CPPFLAGS) -ffile-prefix-map=$root=." \
     -DCMAKE_SHARED_LINKER_FLAGS="$(flags LDFLAGS)" -DCMAKE_EXE_LINKER_FLAGS="$(flags LDFLAGS)" \
     -DPROACTOR_LTO=ON -DBUILD_SHARED_LIBS=ON >/dev/null
-ninja -C "$out/build" --quiet proactor_shared proactor_static pro-echo
+ninja -C "$out/build" --quiet proactor_shared proactor_static proactor_strict proactor_strict_shared pro-echo
 
 # ---- stage -------------------------------------------------------------------------------------
 

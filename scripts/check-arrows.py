@@ -28,6 +28,7 @@ ARROWS = {
     "src/engine/sim": ["core/", "os/", "co/co.h", "engine/sim/"],
     "src/engine/faults": ["core/", "engine/faults/"],
     "src/engine/scripted": ["core/", "os/", "engine/scripted/"],
+    "src/strict": [],
     "src/compose.c": ["core/", "os/", "engine/"],
     "apps": [],
     "examples": [],
@@ -52,7 +53,7 @@ HEADERS = {
 # Where code may name an engine, and see the platform.  loop.h lists the engines to choose from; the
 # tests and benchmarks below choose.
 ENGINE = re.compile(r"uring|epoll|iocp", re.IGNORECASE)
-ENGINE_FREE = ("src/engine/", "src/compose.c", "include/proactor/loop.h", "bench/", "test/lib/",
+ENGINE_FREE = ("src/engine/", "src/strict/", "test/sim/strict/", "src/compose.c", "include/proactor/loop.h", "bench/", "test/lib/",
                "test/unit/", "test/random/fidelity.c")
 # In the library a string is as bad as a name: strcmp(engine, "epoll").
 ENGINE_NOT_EVEN_STRINGS = ("src/", "include/")

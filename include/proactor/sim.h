@@ -29,6 +29,9 @@
  * PROACTOR_DIGEST=1 the digest at the end.  A loop that is made with PRO_ENGINE_AUTO on a thread that has
  * a world is the world's.
  *
+ * What a simulated program may not do (ask for the real time, start a real thread, block) is caught where
+ * it is linked with libproactor-strict, or that is preloaded; see pro_sim_is_inside.
+ *
  * Threads: a world, its nodes and its loops belong to the thread that made the world; one world per
  * thread at a time.  Nothing here may be called from other threads. */
 #ifndef PROACTOR_SIM_H
@@ -252,6 +255,19 @@ PRO_API void pro_sim_stats_get(const pro_sim *world, pro_sim_stats *stats);
 
 /* The plan of this seed in one line: policy, kinds of faults and rates; as snprintf. */
 PRO_API size_t pro_sim_plan(const pro_sim *world, char *buf, size_t size);
+
+/* ---- The real world, kept out ------------------------------------------------------------------ */
+
+/* 1 if the code that runs now, on this thread, is a simulated program's: in a handler, in a thread or
+ * a main function of a world, between pro_sim_enter of a node and of NULL, and anywhere in a program under
+ * PROACTOR_ENGINE=sim from its first loop to its last.  There the time, random numbers, threads and calls
+ * that block must be the world's. */
+PRO_API int pro_sim_is_inside(void);
+
+/* Something of the real world was called there: what ("real time"), by its name ("clock_gettime"), with the
+ * address that the call returns to, of which the report makes the name of the caller.  A failure of the
+ * world.  libproactor-strict calls it for the functions of the system; call it for those of your own. */
+PRO_API void pro_sim_caught(const char *what, const char *call, const void *caller);
 
 /* Tell the last 200 events, and everything that is in flight with its site. */
 PRO_API void pro_sim_report(pro_sim *world);

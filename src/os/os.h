@@ -174,4 +174,9 @@ intptr_t pri_os_control_take(pri_os_message *m);
 int  pri_os_signal_hear(int number, void (*hear)(void *arg), void *arg);
 void pri_os_signal_forget(int slot);
 
+/* ---- Names ---------------------------------------------------------------------------------- */
+
+/* "function (program+0x1234)" for an address that a call returns to, as far as that can be told. */
+void pri_os_symbol(const void *address, char *buf, size_t size);
+
 #endif

@@ -189,7 +189,7 @@ def the_packages_have_what_they_should():
     want = {
         "libproactor1": [lib + r"/libproactor\.so\.1", lib + r"/libproactor\.so\.1\.[0-9.]+"],
         "libproactor-dev": [
-            r"/usr/include/proactor(/\w+)?\.h", lib + r"/libproactor\.(a|so)",
+            r"/usr/include/proactor(/\w+)?\.h", lib + r"/libproactor(-strict)?\.(a|so)",
             lib + r"/pkgconfig/proactor\.pc", lib + r"/cmake/proactor/proactor\w+(-release)?\.cmake",
             r"/usr/share/doc/libproactor-dev/examples/\w+\.c"],
         "proactor-tools": [r"/usr/bin/pro-\w+", r"/usr/share/man/man1/pro-\w+\.1\.gz"],

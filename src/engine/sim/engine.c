@@ -281,10 +281,11 @@ static bool has_own_clock(const pro_loop *loop)
 /* Let real time pass until somebody (a real thread, a signal) calls wake; false: nobody did. */
 static bool real_wake(const sim_loop *l, uint64_t patience_ns)
 {
+    l->world->outside++;
     uint64_t begin = pri_os_clock_ns(NULL);
-    while (!atomic_load(&l->woken))
-        if (pri_os_clock_ns(NULL) - begin >= patience_ns) return false;
-    return true;
+    while (!atomic_load(&l->woken) && pri_os_clock_ns(NULL) - begin < patience_ns) {}
+    l->world->outside--;
+    return atomic_load(&l->woken);
 }
 
 /* Nothing is left in the world, and this turn waits for ever.  Where a program brought threads of its

@@ -118,6 +118,7 @@ void pro_sim_fail(pro_sim *w, const char *format, ...)
     w->failures++;
     if (w->reporting || w->failures > 1) return;
     w->reporting = true;
+    w->outside++; /* who prints it may do as he likes */
     fflush(stdout);
     pro_sim_plan(w, plan, sizeof plan);
     pri_sim_tell(w, "sim: FAIL at %llu.%06llu s: %s",
@@ -131,6 +132,7 @@ void pro_sim_fail(pro_sim *w, const char *format, ...)
                  given && *given ? " PROACTOR_PLAN=" : "", given && *given ? given : "");
     w->reporting = false;
     if (!w->survive) exit(1);
+    w->outside--;
 }
 
 int pro_sim_failures(const pro_sim *w) { return w->failures; }
@@ -165,6 +167,17 @@ void pri_sim_end_marks(pro_sim *w)
 void pro_sim_marks(void (*fn)(void *arg, const char *name, uint64_t worlds), void *arg)
 {
     for (int i = 0; i < marks_count; i++) fn(arg, marks[i].name, marks[i].worlds);
+}
+
+void pro_sim_caught(const char *what, const char *call, const void *caller)
+{
+    pro_sim *w = pri_sim_current();
+    if (!w) return;
+    char name[200];
+    w->outside++;
+    pri_os_symbol(caller, name, sizeof name);
+    pro_sim_fail(w, "%s in a simulated world: %s, called by %s", what, call, name);
+    w->outside--;
 }
 
 void pri_sim_say_goodbye(pro_sim *w)

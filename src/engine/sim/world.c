@@ -275,11 +275,22 @@ static void on_socket(pro_sim *w, const sim_event *e)
     }
 }
 
+int pro_sim_is_inside(void)
+{
+    const pro_sim *w = current;
+    if (!w || w->outside) return 0;
+    if (w->implicit || w->lane || w->stepping || w->entered) return 1;
+    const sim_loop *l = w->loops; /* or in a handler of a loop that the test runs itself */
+    while (l && !l->loop->running) l = l->next;
+    return l != NULL;
+}
+
 bool pri_sim_step_one(pro_sim *w)
 {
     if (w->queue_len == 0) return false;
     sim_event e = pri_sim_pop(w);
     w->now_ns = e.at;
+    w->stepping++;
     switch (e.kind) {
     case EV_LOOP: {
         sim_loop *l = loop_by_id(w, e.target);
@@ -307,6 +318,7 @@ bool pri_sim_step_one(pro_sim *w)
     }
     pri_sim_hear_wakes(w);
     for (int i = 0; i < w->checks_count; i++) w->checks[i].fn(w->checks[i].arg);
+    w->stepping--;
     return true;
 }
 

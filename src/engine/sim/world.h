@@ -247,6 +247,8 @@ struct pro_sim {
     uint32_t      links_count, nodes_count, loops_count;
     sim_loop     *loops, *last_loop, *turning;
     bool          in_main;
+    uint32_t      stepping; /* events that go on */
+    uint32_t      outside;  /* > 0: what runs is ours, and may look at the real world */
 
     sim_lane  *lanes, *last_lane, *lane; /* lane: on whose stack we are; NULL: the thread's own */
     sim_stack *free_stacks;
