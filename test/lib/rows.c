@@ -114,6 +114,24 @@ static const struct row system_rows[] = {
     {"watching_what_is_not_there_is_an_error", watching},
 };
 
+/* What is not on Windows as yet, and in a world. */
+static const char leases[] = "leases of buffers: not on this engine as yet (PRO_ENOTSUP)";
+
+static const struct row iocp[] = {
+    {"a_leased_receive_has_its_bytes_in_a_buffer_of_the_pool", leases},
+    {"a_leased_receive_takes_no_more_than_a_buffer_holds", leases},
+    {"a_lease_that_was_taken_stays_until_it_is_given", leases},
+    {"a_multishot_receive_delivers_the_stream_in_order_and_ends_with_it", leases},
+    {"a_pool_without_buffers_says_so_and_the_stream_goes_on_where_it_was", leases},
+    {"those_who_wait_for_a_buffer_are_served_in_order_one_for_each", leases},
+    {"cancel_racing_a_multishot_receive_completes_it_once_and_loses_no_byte", leases},
+    {"a_multishot_receive_that_is_canceled_or_closed_in_its_handler_ends_once", leases},
+    {"a_deadline_ends_a_multishot_receive_once", leases},
+    {"leased_and_plain_receives_of_one_socket_complete_in_order", leases},
+    {"many_connections_share_a_small_pool_and_all_of_them_get_on", leases},
+    {"a_pool_of_nothing_or_too_much_is_refused", leases},
+};
+
 static bool is_system(pro_engine engine)
 {
     return engine == PRO_ENGINE_URING || engine == PRO_ENGINE_EPOLL;
@@ -131,6 +149,7 @@ static const char *find(const struct row *rows, size_t count, const char *senten
 const char *t_row_of(pro_engine engine, const char *sentence)
 {
     const char *why = engine == PRO_ENGINE_SIM ? FIND(sim, sentence) : NULL;
+    if (engine == PRO_ENGINE_IOCP) why = FIND(iocp, sentence);
     if (why == NULL && !is_system(engine)) why = FIND(system_rows, sentence);
     return why;
 }
