@@ -149,6 +149,11 @@ foreach(source IN LISTS sources)
     target_include_directories(unit-${name} PRIVATE src)
 endforeach()
 
+# ---- gates: what may not grow unseen ---------------------------------------------------------------
+
+pro_step(gates CONFIGS release
+    COMMAND python3 ${PROJECT_SOURCE_DIR}/bench/gates.py ${PROJECT_BINARY_DIR})
+
 # ---- models: protocols on paper, checked by spin -------------------------------------------------
 
 pro_step(models COMMAND sh ${PROJECT_SOURCE_DIR}/test/model/run.sh CONFIGS release)
