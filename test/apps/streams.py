@@ -2,6 +2,7 @@
 """Unix sockets, pipes, terminals and standard streams, with what a shell makes of them: the examples
 filter and chat, against socat, pseudo-terminals, and a user that is not us."""
 import fcntl
+import itertools
 import os
 import pty
 import select
@@ -193,12 +194,14 @@ def socat_gives_it_a_terminal(engine):
 # ---- chat --------------------------------------------------------------------------------------
 
 class Room:
-    """A chat server on a free port and on a name of its own."""
+    """A chat server on a free port and on a name that no room had before it."""
+
+    numbers = itertools.count()
 
     def __init__(self, engine, is_path=False):
         self.folder = tempfile.TemporaryDirectory()
         self.name = os.path.join(self.folder.name, "room") if is_path else \
-            "@proactor-chat-%d-%s" % (os.getpid(), engine)
+            "@proactor-chat-%d-%d" % (os.getpid(), next(Room.numbers))
         self.server = Server(harness.path(CHAT), "serve", "127.0.0.1:0", self.name,
                              env={"PROACTOR_ENGINE": engine})
         self.joined = 0

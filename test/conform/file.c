@@ -309,6 +309,35 @@ CONFORM(a_directory_is_listed_whole)
     t_dir_remove(loop, dir);
 }
 
+/* Names are UTF-8 on every system: letters of two, three and four bytes come back as they went. */
+CONFORM(a_path_is_utf_8)
+{
+    static const char name[] = "na\xc3\xafve-\xe3\x83\x95\xe3\x82\xa1-\xf0\x9f\x9a\xaa";
+    pro_loop         *loop = t_loop();
+    const char       *dir = t_dir(loop), *path = t_in(dir, name);
+    pro_file         *f = t_new(pro_file);
+    pro_stat         *stat = t_new(pro_stat);
+    char             *buf = t_alloc(1024);
+    pro_dir_entry     entry;
+    size_t            at = 0;
+    t_file_open(loop, f, path, RW);
+    DO(loop, PRO_OK, 3, pro_file_write, f, "abc", 3, 0);
+    t_file_close(loop, f);
+    DO(loop, PRO_OK, 0, pro_path_stat, loop, path, 0, stat);
+    CHECK_EQ(stat->size, 3);
+    t_file_open(loop, f, dir, PRO_FILE_DIRECTORY);
+    t_op *list = t_new_op();
+    pro_file_list(&list->op, f, buf, 1024, t_done);
+    t_wait(loop, list);
+    CHECK_ERROR(list->error, PRO_OK);
+    CHECK(pro_dir_next(buf, list->value, &at, &entry));
+    CHECK(strcmp(entry.name, name) == 0);
+    CHECK(!pro_dir_next(buf, list->value, &at, &entry));
+    t_file_close(loop, f);
+    DO(loop, PRO_OK, 0, pro_path_unlink, loop, path);
+    t_dir_remove(loop, dir);
+}
+
 CONFORM(a_temporary_file_has_no_name)
 {
     pro_loop   *loop = t_loop();

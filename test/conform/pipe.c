@@ -118,9 +118,9 @@ CONFORM(the_wrong_end_of_a_pipe_is_refused)
     t_pair     *pipe = pipe_new(loop);
     t_op       *ops = t_array(t_op, 5);
     pro_address address = pro_address_loopback(PRO_IPV4, 1);
-    char        byte;
+    char        byte, other = 'x';
     pro_recv(&ops[0].op, &pipe->b, &byte, 1, t_done);
-    pro_send(&ops[1].op, &pipe->a, &byte, 1, t_done);
+    pro_send(&ops[1].op, &pipe->a, &other, 1, t_done);
     pro_shutdown(&ops[2].op, &pipe->a, t_done);
     pro_connect(&ops[3].op, &pipe->b, &address, t_done);
     pro_recv(&ops[4].op, &pipe->a, &byte, 0, t_done);
