@@ -64,7 +64,10 @@ typedef struct pro_sim_node pro_sim_node;
     X(PARTITION, "partition", "two nodes do not reach each other, one way or both, for a while")   \
     X(PAUSE, "pause", "a node stands still for a while")                                           \
     X(SKEW, "skew", "clocks of nodes differ, and drift")                                           \
-    X(CRASH, "crash", "a node that allows it crashes, and starts again")
+    X(CRASH, "crash", "a node that allows it crashes, and starts again")                           \
+    X(LOSS, "loss", "a datagram, or a refusal that answers one, gets lost")                        \
+    X(TWICE, "twice", "a datagram comes twice")                                                    \
+    X(OVERTAKE, "overtake", "a datagram is late, and later ones overtake it")
 
 typedef enum pro_sim_fault {
 #define PRO_SIM_FAULT_ENUM_(name, text, what) PRO_SIM_##name,
@@ -163,13 +166,13 @@ typedef struct pro_sim_link {
     uint64_t delay_ns;    /* of every segment */
     uint64_t jitter_ns;   /* at most so much more */
     uint64_t bytes_per_s; /* 0: no limit */
-    uint32_t buffer;      /* bytes on the way and unread; 0: 128 KiB */
+    uint32_t buffer;      /* of a connection: bytes on the way and unread; 0: 128 KiB */
 } pro_sim_link;
 
 /* Set the link from one node to another, that way only. Connections made later use all of it. */
 PRO_API void pro_sim_link_set(pro_sim_node *from, pro_sim_node *to, const pro_sim_link *link);
 
-/* Nothing passes that way until healed; both ways take two calls.  What is sent waits. */
+/* Nothing passes that way until healed; both ways take two calls.  What is sent waits; datagrams are lost. */
 PRO_API void pro_sim_partition(pro_sim_node *from, pro_sim_node *to);
 PRO_API void pro_sim_unpartition(pro_sim_node *from, pro_sim_node *to);
 

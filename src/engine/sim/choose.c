@@ -48,6 +48,9 @@ static const struct {
     [PRO_SIM_PAUSE] = {"pause", 1, 8},
     [PRO_SIM_SKEW] = {"skew", 1, 2},
     [PRO_SIM_CRASH] = {"crash", 1, 8},
+    [PRO_SIM_LOSS] = {"loss", 2, 64},
+    [PRO_SIM_TWICE] = {"twice", 2, 64},
+    [PRO_SIM_OVERTAKE] = {"overtake", 2, 64},
 };
 
 /* PROACTOR_PLAN, if set, says which kinds are on, all of them. */
@@ -66,12 +69,14 @@ static bool plan_of_environment(uint32_t *faults)
 void pri_sim_make_plan(pro_sim *w, const pro_sim_options *options)
 {
     uint64_t stream = pri_sim_stream(w, STREAM_PLAN, 0, 0);
+    uint64_t of_datagrams = pri_sim_stream(w, STREAM_PLAN, 1, 0); /* which shift no other choice */
     uint32_t faults = options->faults;
     bool     all_on = plan_of_environment(&faults) || options->every_fault;
     for (int kind = 0; kind < PRO_SIM_FAULT_KINDS; kind++) {
-        bool     is_on = pri_sim_choice(w, &stream, 2) == 0 || all_on;
-        uint64_t low = kinds[kind].rate_min, high = kinds[kind].rate_max;
-        uint64_t rate = low << pri_sim_choice(w, &stream, 8);
+        uint64_t *from = kind < PRO_SIM_LOSS ? &stream : &of_datagrams;
+        bool      is_on = pri_sim_choice(w, from, 2) == 0 || all_on;
+        uint64_t  low = kinds[kind].rate_min, high = kinds[kind].rate_max;
+        uint64_t  rate = low << pri_sim_choice(w, from, 8);
         if (rate > high) rate = high;
         w->rate[kind] = is_on && (faults & PRO_SIM_BIT(kind)) ? rate : 0;
         if (w->rate[kind]) w->stats.faults |= PRO_SIM_BIT(kind);

@@ -36,8 +36,13 @@ static unsigned char *first_piece(const pri_step *step, size_t *len)
     *len = step->len;
     if (step->flags & PRI_STEP_VECTORS) {
         const pri_side *side = step->data;
-        bytes = side->vecs[side->first].base;
-        *len = side->vecs[side->first].len;
+        bool            is_none = side->first == side->count; /* an empty datagram */
+        bytes = is_none ? NULL : side->vecs[side->first].base;
+        *len = is_none ? 0 : side->vecs[side->first].len;
+    } else if (step->flags & PRI_STEP_BY_CALL) {
+        const pro_message *messages = step->data;
+        bytes = messages->buf;
+        *len = messages->len;
     }
     if (*len > GUARDED_MAX) *len = GUARDED_MAX;
     return bytes;
@@ -158,7 +163,8 @@ static int refusal(const sim_socket *s, const pri_step *step)
     switch (step->kind) {
     case PRI_STEP_RECV:
     case PRI_STEP_RECV_LEASED:
-    case PRI_STEP_SEND: return s->state == SOCK_CONNECTED ? PRO_OK : PRO_ENOTCONN;
+    case PRI_STEP_SEND:
+        return s->state == SOCK_CONNECTED || s->flags & SOCK_DATAGRAM ? PRO_OK : PRO_ENOTCONN;
     case PRI_STEP_ACCEPT: return s->state == SOCK_LISTENING ? PRO_OK : PRO_EINVAL;
     default: return PRO_OK;
     }

@@ -16,7 +16,7 @@ static sim_socket *socket_of(const pro_env *env, intptr_t fd)
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
 {
-    if (datagram || family == PRO_UNIX) return -PRI_SIM_EOPNOTSUPP;
+    if (family == PRO_UNIX) return -PRI_SIM_EOPNOTSUPP;
     (void)nonblocking;
     int fault = pri_os_fault(env, "socket");
     if (fault) return fault;
@@ -27,7 +27,8 @@ static intptr_t net_open(const pro_env *env, int family, int datagram, int nonbl
         (!l->world->healed && pri_sim_strikes(l->world, &node->stream, PRO_SIM_HANDLES)))
         return -PRI_SIM_EMFILE;
     sim_socket *s = pri_sim_socket_new(l->world, node, family == PRO_IPV6);
-    s->flags |= SOCK_TAKEN;
+    s->flags |= datagram ? SOCK_TAKEN | SOCK_DATAGRAM : SOCK_TAKEN;
+    s->group_hops = 1;
     node->handles++;
     return PRI_SIM_FD_BASE + (intptr_t)s->id;
 }
@@ -56,6 +57,7 @@ static bool is_in_use(pro_sim *w, const sim_socket *s)
     for (const sim_socket *o = pri_sim_socket(w, s->node->listeners); o;
          o = pri_sim_socket(w, o->next_free)) {
         if (o == s || o->local.port != s->local.port || !overlaps(o, s)) continue;
+        if ((o->flags ^ s->flags) & SOCK_DATAGRAM) continue;
         if (!(o->flags & s->flags & SOCK_REUSE_PORT)) return true;
     }
     return false;
@@ -64,7 +66,9 @@ static bool is_in_use(pro_sim *w, const sim_socket *s)
 static int bind_to(pro_sim *w, sim_socket *s, const pro_address *address)
 {
     pro_address before = s->local;
+    bool        is_ip = address->family == PRO_IPV4 || address->family == PRO_IPV6;
     if (s->flags & SOCK_BOUND) return -PRI_SIM_EINVAL;
+    if (!is_ip) return -PRI_SIM_EAFNOSUPPORT;
     if ((address->family == PRO_IPV6) != !!(s->flags & SOCK_V6)) return -PRI_SIM_EAFNOSUPPORT;
     if (!pri_sim_is_own(s->node, address)) return -PRI_SIM_EADDRNOTAVAIL;
     s->local = *address;
@@ -93,6 +97,7 @@ static int net_listen(const pro_env *env, intptr_t fd, int backlog)
     if (fault) return fault;
     sim_socket *s = socket_of(env, fd);
     if (!s) return -PRI_SIM_EBADF;
+    if (s->flags & SOCK_DATAGRAM) return -PRI_SIM_EOPNOTSUPP;
     if (s->state != SOCK_OPEN) return -PRI_SIM_EINVAL;
     s->state = SOCK_LISTENING;
     s->backlog_max = backlog > 0 && backlog < 4096 ? (uint32_t)backlog : 4096;
@@ -152,7 +157,7 @@ static int net_local(const pro_env *env, intptr_t fd, pro_address *address)
     if (fault) return fault;
     const sim_socket *s = socket_of(env, fd);
     if (!s) return -PRI_SIM_EBADF;
-    *address = s->local;
+    *address = s->flags & SOCK_DATAGRAM ? pri_sim_datagram_local(s) : s->local;
     return 0;
 }
 
@@ -165,6 +170,14 @@ static int net_peer(const pro_env *env, intptr_t fd, pro_address *address)
     if (s->state != SOCK_CONNECTED) return -PRI_SIM_ENOTCONN;
     *address = s->remote;
     return 0;
+}
+
+static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
+{
+    int fault = pri_os_fault(env, "connect");
+    if (fault) return fault;
+    sim_socket *s = socket_of(env, fd);
+    return s ? pri_sim_associate(loop_of(env)->world, s, address) : -PRI_SIM_EBADF;
 }
 
 static int net_set(const pro_env *env, intptr_t fd, int option, int value)
@@ -180,7 +193,9 @@ static int net_set(const pro_env *env, intptr_t fd, int option, int value)
         s->flags = (uint16_t)(value ? s->flags | flag : s->flags & ~flag);
         return 0;
     }
-    if (option > PRO_OPT_REUSE_ADDRESS) return -PRI_SIM_EOPNOTSUPP;
+    if (option > PRO_OPT_REUSE_ADDRESS)
+        return s->flags & SOCK_DATAGRAM ? pri_sim_datagram_set(s, option % PRI_OPT_OF_IPV6, value)
+                                        : -PRI_SIM_EOPNOTSUPP;
     if (option == PRO_OPT_REUSE_ADDRESS)
         s->reuse = value != 0;
     else
@@ -203,7 +218,10 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
         *value = s->options[option] ? (int)s->options[option] : 64 * 1024;
         break;
     default:
-        if (option > PRO_OPT_REUSE_ADDRESS) return -PRI_SIM_EOPNOTSUPP;
+        if (option > PRO_OPT_REUSE_ADDRESS)
+            return s->flags & SOCK_DATAGRAM
+                       ? pri_sim_datagram_get(s, option % PRI_OPT_OF_IPV6, value)
+                       : -PRI_SIM_EOPNOTSUPP;
         *value = (int)s->options[option];
         break;
     }
@@ -245,6 +263,7 @@ const pri_net pri_sim_net = {
     .lookup = net_lookup,
     .set = net_set,
     .get = net_get,
+    .associate = net_associate,
 };
 
 /* ---- Numbers ---------------------------------------------------------------------------------- */
@@ -264,6 +283,8 @@ static const struct {
     {PRO_EISCONN, PRI_SIM_EISCONN},
     {PRO_EAFNOSUPPORT, PRI_SIM_EAFNOSUPPORT},
     {PRO_EPIPE, PRI_SIM_EPIPE},
+    {PRO_EMSGSIZE, PRI_SIM_NUMBER(EMSGSIZE, 10040)},
+    {PRO_EACCES, PRI_SIM_NUMBER(EACCES, 10013)},
     {PRO_EBADF, PRI_SIM_EBADF},
 };
 

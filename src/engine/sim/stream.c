@@ -77,6 +77,7 @@ static void free_pipe(sim_pipe *p)
 
 void pri_sim_socket_free(pro_sim *w, sim_socket *s)
 {
+    if (s->flags & SOCK_DATAGRAM) pri_sim_drop_unreceived(w, s);
     free_pipe(&s->pipe);
     if (s->script) pri_sim_realloc(s->script, 0);
     s->script = NULL;
@@ -455,8 +456,18 @@ void pri_sim_try(pro_sim *w, sim_socket *s, int direction)
     if (!step) return;
     switch (step->kind) {
     case PRI_STEP_RECV:
+        if (s->flags & SOCK_DATAGRAM)
+            pri_sim_recv_datagrams(w, s);
+        else
+            try_recv(w, s);
+        break;
     case PRI_STEP_RECV_LEASED: try_recv(w, s); break;
-    case PRI_STEP_SEND: try_send(w, s); break;
+    case PRI_STEP_SEND:
+        if (s->flags & SOCK_DATAGRAM)
+            pri_sim_send_datagrams(w, s);
+        else
+            try_send(w, s);
+        break;
     case PRI_STEP_ACCEPT: pri_sim_accept(w, s); break;
     default: break; /* a connection attempt has events of its own */
     }

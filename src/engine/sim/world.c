@@ -89,6 +89,7 @@ static void free_world(pro_sim *w)
         sim_socket *s = pri_sim_socket(w, i);
         if (s) pri_sim_socket_free(w, s);
     }
+    pri_sim_packets_free(w);
     for (uint32_t i = 0; i < w->sockets / PRI_SIM_CHUNK; i++) pri_sim_realloc(w->chunks[i], 0);
     for (int i = 0; i < PRI_SIM_LINKS; i++) {
         for (sim_link *link = w->links[i], *next; link; link = next) {
@@ -271,6 +272,7 @@ static void on_socket(pro_sim *w, const sim_event *e)
         if (s->state == SOCK_CONNECTING && s->tries == (e->extra & 255))
             pri_sim_answer(w, s, -(int)(e->extra >> 8));
         break;
+    case EV_REFUSED: pri_sim_refused(w, s, e->extra); break;
     default: pri_sim_give_up(w, s); break;
     }
 }
@@ -307,6 +309,7 @@ bool pri_sim_step_one(pro_sim *w)
         if (l) pri_sim_job_over(l, e.extra);
         break;
     }
+    case EV_DATAGRAM: pri_sim_datagram_arrives(w, e.target); break;
     case EV_WEATHER: pri_sim_weather(w); break;
     case EV_CLEAR: pri_sim_clear(w, e.target, e.extra); break;
     case EV_RESTART: {

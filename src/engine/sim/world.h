@@ -3,7 +3,9 @@
  *   choose.c   the one source of choice; the plan of a seed
  *   queue.c    what happens next: a heap ordered by (virtual time, seeded tie-break, sequence)
  *   node.c     nodes and their clocks; links
- *   stream.c   TCP: bytes on the way, connecting, ends and resets
+ *   stream.c   TCP: bytes on the way, ends and resets
+ *   connect.c  TCP: connecting
+ *   datagram.c UDP
  *   net.c      the synchronous calls: open, bind, listen, close
  *   jobs.c     blocking work
  *   engine.c   steps in, records out; a turn
@@ -37,27 +39,30 @@ enum { PRI_SIM_READ, PRI_SIM_WRITE };
 
 /* X(NAME, text): what may stand in the queue, then what is only told. */
 #define PRI_SIM_EVENTS(X)                                                                          \
-    X(ARRIVE, "arrive")   /* target: the socket that segments arrive at */                         \
-    X(TRY, "try")         /* a step is tried; extra: direction */                                  \
-    X(CANCEL, "cancel")   /* a wish reaches the kernel; extra: direction, which step */            \
-    X(SYN, "syn")         /* a connection attempt reaches its target; extra: attempts */           \
-    X(ANSWER, "answer")   /* and its answer comes back; extra: an error, negated */                \
-    X(GIVE_UP, "give up") /* nothing was acknowledged for too long */                              \
-    X(LOOP, "turn")       /* target: a loop that has something to do */                            \
-    X(LANE, "thread")     /* target: a lane that may go on; extra: which event of its */           \
-    X(MAIN, "main")       /* target: a node that starts */                                         \
-    X(CALL, "call")       /* target: a function of the user's */                                   \
-    X(JOB, "job")         /* target: the loop whose job is over; extra: its number */              \
-    X(WEATHER, "weather") /* the next fault between nodes */                                       \
-    X(CLEAR, "clear")     /* the end of a partition; target: from, extra: to */                    \
-    X(RESTART, "restart") /* target: a node */                                                     \
-    X(RECORD, "record")   /* a completion */                                                       \
+    X(ARRIVE, "arrive")     /* target: the socket that segments arrive at */                       \
+    X(TRY, "try")           /* a step is tried; extra: direction */                                \
+    X(CANCEL, "cancel")     /* a wish reaches the kernel; extra: direction, which step */          \
+    X(SYN, "syn")           /* a connection attempt reaches its target; extra: attempts */         \
+    X(ANSWER, "answer")     /* and its answer comes back; extra: an error, negated */              \
+    X(GIVE_UP, "give up")   /* nothing was acknowledged for too long */                            \
+    X(DATAGRAM, "datagram") /* target: the packet that arrives */                                  \
+    X(REFUSED, "refused")   /* a datagram found nobody; extra: at which port */                    \
+    X(LOOP, "turn")         /* target: a loop that has something to do */                          \
+    X(LANE, "thread")       /* target: a lane that may go on; extra: which event of its */         \
+    X(MAIN, "main")         /* target: a node that starts */                                       \
+    X(CALL, "call")         /* target: a function of the user's */                                 \
+    X(JOB, "job")           /* target: the loop whose job is over; extra: its number */            \
+    X(WEATHER, "weather")   /* the next fault between nodes */                                     \
+    X(CLEAR, "clear")       /* the end of a partition; target: from, extra: to */                  \
+    X(RESTART, "restart")   /* target: a node */                                                   \
+    X(RECORD, "record")     /* a completion */                                                     \
     X(CRASH, "crash")                                                                              \
     X(PARTITION, "partition")                                                                      \
     X(CLOG, "clog")                                                                                \
     X(PAUSE, "pause")                                                                              \
     X(RESET, "reset")                                                                              \
-    X(HEAL, "heal")
+    X(HEAL, "heal")                                                                                \
+    X(LOST, "lost") /* a datagram */
 
 typedef enum sim_event_kind {
 #define PRI_SIM_EVENT_ENUM(name, text) EV_##name,
@@ -125,11 +130,14 @@ enum {
     SOCK_BOUND = 0x02,
     SOCK_REUSE_PORT = 0x04,
     SOCK_V6ONLY = 0x08,
-    SOCK_SHUT = 0x10,   /* we ended our side */
-    SOCK_EOF = 0x20,    /* the peer ended its side, and that has arrived */
-    SOCK_BROKEN = 0x40, /* a reset or the like has come, and was told once */
-    SOCK_TAKEN = 0x80,  /* it counts among the handles of its node */
-    SOCK_SILENT = 0x100 /* its peer's machine is down: nothing answers */
+    SOCK_SHUT = 0x10,    /* we ended our side */
+    SOCK_EOF = 0x20,     /* the peer ended its side, and that has arrived */
+    SOCK_BROKEN = 0x40,  /* a reset or the like has come, and was told once */
+    SOCK_TAKEN = 0x80,   /* it counts among the handles of its node */
+    SOCK_SILENT = 0x100, /* its peer's machine is down: nothing answers */
+    SOCK_DATAGRAM = 0x200,
+    SOCK_BROADCAST = 0x400,
+    SOCK_NO_GROUP_LOOP = 0x800
 };
 
 typedef struct sim_script {
@@ -159,12 +167,21 @@ typedef struct sim_socket {
     sim_pipe      pipe;
     pro_address   local, remote;
     sim_script   *script;
-    /* A listener's backlog: linked by next_free. */
+    /* A listener's backlog: linked by next_free.  Of datagrams: packets that wait to be received, and
+     * pipe.stored is their bytes. */
     uint32_t backlog_first, backlog_last, backlog_count, backlog_max;
     uint32_t credit;     /* what had room at a peer that is gone, and does not say so yet */
     uint32_t options[4]; /* nodelay, keepalive, buffers: only remembered */
     bool     reuse;
+    uint8_t  hops, group_hops; /* of datagrams; hops 0: as always */
 } sim_socket;
+
+typedef struct sim_packet sim_packet;
+
+typedef struct sim_slot {
+    sim_packet *packet; /* NULL: free */
+    uint32_t    next_free;
+} sim_slot;
 
 enum { PRI_SIM_CHUNK = 256 }; /* sockets in one piece of memory */
 
@@ -175,7 +192,8 @@ struct sim_link {
     uint32_t     from, to;
     pro_sim_link is;
     uint64_t     stream, free_at, clogged_until;
-    uint32_t     cuts; /* partitions that cut it */
+    uint64_t     last_at; /* when the last datagram arrives that keeps the order */
+    uint32_t     cuts;    /* partitions that cut it */
 };
 
 struct pro_sim_node {
@@ -254,6 +272,9 @@ struct pro_sim {
     sim_stack *free_stacks;
     sim_owned *owned;
     uint32_t   lanes_count, gates;
+
+    sim_slot *packets;
+    uint32_t  packets_capacity, packets_free; /* the first free one; the capacity: none is */
 
     sim_call *calls;
     uint32_t  calls_capacity, calls_free;
@@ -376,6 +397,18 @@ void        pri_sim_stop_listening(pro_sim *w, sim_socket *s);
 uint16_t    pri_sim_free_port(pro_sim *w, pro_sim_node *node);
 sim_socket *pri_sim_listener_at(pro_sim *w, const pro_sim_node *node, const pro_address *a,
                                 uint64_t *stream);
+
+/* datagram.c */
+int         pri_sim_associate(pro_sim *w, sim_socket *s, const pro_address *peer);
+pro_address pri_sim_datagram_local(const sim_socket *s);
+void        pri_sim_datagram_arrives(pro_sim *w, uint32_t slot);
+void        pri_sim_refused(pro_sim *w, sim_socket *s, uint32_t port);
+void        pri_sim_send_datagrams(pro_sim *w, sim_socket *s);
+void        pri_sim_recv_datagrams(pro_sim *w, sim_socket *s);
+int         pri_sim_datagram_set(sim_socket *s, int option, int value);
+int         pri_sim_datagram_get(const sim_socket *s, int option, int *value);
+void        pri_sim_drop_unreceived(pro_sim *w, sim_socket *s);
+void        pri_sim_packets_free(pro_sim *w);
 
 /* net.c: end a socket as its owner does (orderly, with data unread: reset). */
 void pri_sim_close(pro_sim *w, sim_socket *s, bool abortive);
