@@ -408,9 +408,11 @@ void pri_handle_cancel(pro_handle *handle, int cause)
 {
     for (int direction = PRI_READ; direction <= PRI_WRITE; direction++) {
         pri_link *queue = &handle->pri_queue[direction];
-        for (pri_link *link = queue->next, *next; link != queue; link = next) {
-            next = link->next; /* only the head is with the engine and stays; the others leave */
-            pri_op_cancel(op_of_queue(link), cause);
+        for (pri_link *link = queue->next; link != queue;) {
+            pro_op *op = op_of_queue(link);
+            pri_op_cancel(op, cause);
+            /* What is with the engine stays.  What leaves may take those behind it along. */
+            link = pri_op_state_of(op) == PRI_READY ? queue->next : link->next;
         }
     }
 }

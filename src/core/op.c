@@ -221,7 +221,13 @@ void pri_op_cancel(pro_op *op, int cause)
     }
     pro_handle     *handle = step->handle;
     const pri_part *part = pri_op_part(op);
-    if (part && state == PRI_STARTED && !part->canceled(op)) return;
+    if (part && state == PRI_STARTED) {
+        if (!part->canceled(op)) return;
+        if (handle) { /* it was the head: what stands behind it goes on, or fails with it */
+            pri_handle_finish(op, cause, 0);
+            return;
+        }
+    }
     if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
     if (handle) pri_handle_left(op);
     pri_op_finish(op, cause, 0);

@@ -101,6 +101,46 @@ CONFORM(a_race_canceled_timed_out_or_closed_completes_once)
     peer_silence_end(&silence);
 }
 
+/* As behind a connect that fails; nothing may be left waiting for one that is gone. */
+CONFORM(what_stands_behind_a_race_that_is_canceled_fails_with_it)
+{
+    pro_loop         *loop = t_loop();
+    const pro_address nobody = pro_address_loopback(PRO_IPV4, 1);
+    for (int late = 0; late < 2; late++) {
+        pro_socket *s = bare(loop);
+        t_op       *send = t_new_op(), *recv = t_new_op(), *behind = t_new_op();
+        char        byte;
+        t_op       *connect = connect_any(s, &nobody, 1);
+        pro_send(&send->op, s, "x", 1, t_done);
+        pro_recv(&recv->op, s, &byte, 1, t_done);
+        if (late) pro_connect_any(&behind->op, s, &nobody, 1, t_done);
+        pro_cancel(&connect->op);
+        CHECK_EQ(connect->done + send->done, 0);
+        t_wait_count(loop, &connect->done, 1);
+        t_wait_count(loop, &send->done, 1);
+        t_wait_count(loop, &recv->done, 1);
+        CHECK_DONE(connect, PRO_ECANCELED, 0);
+        CHECK_DONE(send, PRO_ECANCELED, 0);
+        CHECK_DONE(recv, late ? PRO_ECONNREFUSED : PRO_ECANCELED,
+                   0); /* it waits for the last one */
+        if (late) CHECK_DONE(behind, PRO_ECONNREFUSED, 0);
+        t_close(loop, s);
+    }
+    pro_socket *s = bare(loop);
+    t_op       *connect = connect_any(s, &nobody, 1), *send[3], *again, *close = t_new_op();
+    for (int i = 0; i < 3; i++) {
+        send[i] = t_new_op();
+        pro_send(&send[i]->op, s, "x", 1, t_done);
+    }
+    again = connect_any(s, &nobody, 1);
+    pro_close(&close->op, s, t_done);
+    t_run(loop);
+    CHECK_DONE(connect, PRO_ECANCELED, 0);
+    for (int i = 0; i < 3; i++) CHECK_DONE(send[i], PRO_ECANCELED, 0);
+    CHECK_DONE(again, PRO_ECANCELED, 0);
+    CHECK_DONE(close, PRO_OK, 0);
+}
+
 CONFORM(the_next_endpoint_does_not_wait_for_a_silent_one)
 {
     pro_loop     *loop = t_loop();
