@@ -169,6 +169,8 @@ void pri_buffers_record(pro_loop *loop, pro_op *op, const pri_record *record)
         deliver(loop, op, buffers, record->lease, record->value, record->flags & PRI_RECORD_MORE);
         return;
     }
-    int error = record->error ? record->error : PRO_EOF;
+    pro_handle *handle = op->pri_kernel_step.handle;
+    int         error = record->error ? record->error : pri_handle_stream_end(handle);
+    pri_handle_heard(handle, record->error);
     pri_handle_complete(op, op->pri_cause ? -(int)op->pri_cause : error, 0);
 }

@@ -196,6 +196,11 @@ static bool is_lost(int error)
            error == PRO_EHOSTUNREACH || error == PRO_ENETUNREACH || error == PRO_ENETDOWN;
 }
 
+void pri_handle_heard(pro_handle *handle, int error)
+{
+    if (is_lost(error)) handle->pri_flags |= PRI_HANDLE_LOST;
+}
+
 /* An operation left its queue with this result: let the next one start. */
 static void go_on(pro_handle *handle, pri_op_kind kind, int error, int64_t value)
 {
@@ -275,7 +280,7 @@ static void transferred(pro_op *op, const pri_record *record)
 {
     pri_step *step = &op->pri_kernel_step;
     int       error = record->error;
-    if (is_lost(error)) step->handle->pri_flags |= PRI_HANDLE_LOST;
+    pri_handle_heard(step->handle, error);
     if (record->value > 0) {
         op->value += record->value;
         pri_step_advance(step, (size_t)record->value);
@@ -284,7 +289,7 @@ static void transferred(pro_op *op, const pri_record *record)
             return;
         }
     } else if (!error && direction_of(op) == PRI_READ) {
-        error = step->handle->pri_flags & PRI_HANDLE_LOST ? PRO_ECONNRESET : PRO_EOF;
+        error = pri_handle_stream_end(step->handle);
     }
     if (op->pri_cause)
         complete(op, -(int)op->pri_cause, op->value);
@@ -298,8 +303,9 @@ static void transferred(pro_op *op, const pri_record *record)
  * handler only the loop may be touched. */
 static void received(pro_loop *loop, pro_op *op, pri_side *side)
 {
-    int is_end = pri_op_kind_of(op) == PRI_OP_RECV_HANDLES && op->value == 0;
-    int error = is_end ? PRO_EOF : PRO_OK;
+    bool is_end = pri_op_kind_of(op) == PRI_OP_RECV_HANDLES && op->value == 0;
+    int  error = is_end ? pri_handle_stream_end(op->pri_kernel_step.handle) : PRO_OK;
+    if (is_end && op->pri_cause) error = -(int)op->pri_cause;
     if (side->from) *side->from = side->address;
     op->pri_kernel_step.flags &= (uint8_t)~PRI_STEP_SIDE;
     loop->received.op = op;
@@ -319,6 +325,7 @@ static void messaged(pro_op *op, const pri_record *record)
     pri_step   *step = &op->pri_kernel_step;
     pri_op_kind kind = pri_op_kind_of(op);
     op->value += record->value;
+    if (kind == PRI_OP_RECV_HANDLES) pri_handle_heard(step->handle, record->error);
     if (kind == PRI_OP_SEND_BATCH && record->value > 0) {
         step->data = (pro_message *)step->data + record->value;
         step->len -= (size_t)record->value;

@@ -323,6 +323,16 @@ void pri_handle_complete(pro_op *op, int error, int64_t value);
  * or the next turn. */
 void pri_handle_finish(pro_op *op, int error, int64_t value);
 
+/* What the system said to one operation, perhaps instead of all others: if the connection is lost, the
+ * handle remembers it. */
+void pri_handle_heard(pro_handle *handle, int error);
+
+/* A receive on a stream found nothing and no error: was that its end? */
+static inline int pri_handle_stream_end(const pro_handle *handle)
+{
+    return handle->pri_flags & PRI_HANDLE_LOST ? PRO_ECONNRESET : PRO_EOF;
+}
+
 /* The operation left its queue without a record: it was canceled before it started. */
 void pri_handle_left(pro_op *op);
 

@@ -31,6 +31,7 @@ static void attempted(pro_op *op, int64_t n, int error)
     pro_copy *copy = copy_of(op);
     bool      is_end = !error && n == 0;
     copy->copied += (uint64_t)n;
+    pri_handle_heard(op->pri_kernel_step.handle, error);
     if (copy->copied == copy->len || (is_end && copy->len == PRO_COPY_ALL)) {
         error = PRO_OK;
     } else if (op->pri_cause) {

@@ -446,3 +446,50 @@ CONFORM(a_pool_of_nothing_or_too_much_is_refused)
     }
     /* What is left goes with the loop. */
 }
+
+/* The system tells a reset once; a leased receive after that finds an empty stream. */
+CONFORM(a_reset_that_was_told_is_no_end_of_stream_to_leased_receives)
+{
+    pro_loop    *loop = t_loop();
+    pro_buffers *buffers = pool_of(loop, 2, 16);
+    for (int multi = 0; multi < 2; multi++) {
+        pro_socket   *s = t_new(pro_socket);
+        t_op         *send = t_new_op();
+        peer          raw = t_raw_pair(loop, s);
+        struct taker *x = taker_new(buffers, s, 16);
+        peer_reset(raw);
+        do {
+            pro_send(&send->op, s, "x", 1, t_done);
+            t_wait(loop, send);
+        } while (send->error == PRO_OK);
+        if (multi)
+            pro_recv_multi(&x->op.op, s, buffers, t_done);
+        else
+            pro_recv_leased(&x->op.op, s, buffers, t_done);
+        t_wait(loop, &x->op);
+        CHECK_DONE(&x->op, PRO_ECONNRESET, 0);
+        t_close(loop, s);
+    }
+    CHECK_ERROR(pro_buffers_free(buffers), PRO_OK);
+}
+
+/* And the other way round: told to a leased receive that is being canceled, or not. */
+CONFORM(a_reset_that_a_leased_receive_was_told_is_remembered)
+{
+    pro_loop     *loop = t_loop();
+    pro_buffers  *buffers = pool_of(loop, 2, 16);
+    pro_socket   *s = t_new(pro_socket);
+    t_op         *recv = t_new_op();
+    char          byte;
+    peer          raw = t_raw_pair(loop, s);
+    struct taker *x = taker_new(buffers, s, 16);
+    peer_reset(raw);
+    pro_recv_multi(&x->op.op, s, buffers, t_done);
+    t_wait(loop, &x->op);
+    CHECK_DONE(&x->op, PRO_ECONNRESET, 0);
+    pro_recv(&recv->op, s, &byte, 1, t_done);
+    t_wait(loop, recv);
+    CHECK_DONE(recv, PRO_ECONNRESET, 0);
+    t_close(loop, s);
+    CHECK_ERROR(pro_buffers_free(buffers), PRO_OK);
+}

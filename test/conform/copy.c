@@ -175,6 +175,29 @@ CONFORM(a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal)
     t_close_fd(s->copy.file);
 }
 
+/* The system tells a reset once, here to a copy; a receive after that finds an empty stream. */
+CONFORM(a_reset_that_a_copy_was_told_is_not_an_end_of_stream)
+{
+    pro_loop   *loop = t_loop();
+    pro_socket *sock = t_new(pro_socket);
+    t_pair     *pair = t_new(t_pair);
+    t_op       *recv = t_new_op();
+    char        byte;
+    peer        raw = t_raw_pair(loop, sock);
+    sending    *s = of_file(loop, pair, 100000, 0, PRO_COPY_ALL);
+    peer_reset(raw);
+    do {
+        s->op->done = 0;
+        pro_copy_file(&s->op->op, sock, &s->copy, t_done);
+        t_wait_count(loop, &s->op->done, 1);
+    } while (s->op->error == PRO_OK);
+    pro_recv(&recv->op, sock, &byte, 1, t_done);
+    t_wait_count(loop, &recv->done, 1);
+    CHECK_DONE(recv, PRO_ECONNRESET, 0);
+    t_close(loop, sock);
+    t_close_fd(s->copy.file);
+}
+
 CONFORM(a_copy_that_cannot_begin_is_an_error)
 {
     pro_loop   *loop = t_loop();

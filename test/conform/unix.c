@@ -594,3 +594,27 @@ CONFORM(a_full_unix_receiver_is_waited_for_by_its_peer_and_refused_to_others)
     d_close(loop, a);
     d_close(loop, b);
 }
+
+/* A peer that closes with bytes unread is told once, here to a receive of handles. */
+CONFORM(a_reset_that_a_receive_of_handles_was_told_is_not_an_end_of_stream)
+{
+    pro_loop   *loop = t_loop();
+    t_pair     *pair = u_pair(loop);
+    pro_socket *a = &pair->a, *b = &pair->b;
+    t_op       *send = t_new_op(), *handles = t_new_op(), *recv = t_new_op();
+    char        buf[8];
+    pro_send(&send->op, a, "x", 1, t_done);
+    t_wait(loop, send);
+    t_close(loop, b);
+    pro_recv_handles(&handles->op, a, buf, sizeof buf, t_done);
+    t_wait(loop, handles);
+    CHECK_DONE(handles, PRO_ECONNRESET, 0);
+    pro_recv(&recv->op, a, buf, sizeof buf, t_done);
+    t_wait(loop, recv);
+    CHECK_DONE(recv, PRO_ECONNRESET, 0);
+    handles->done = 0;
+    pro_recv_handles(&handles->op, a, buf, sizeof buf, t_done);
+    t_wait(loop, handles);
+    CHECK_DONE(handles, PRO_ECONNRESET, 0);
+    t_close(loop, a);
+}

@@ -81,6 +81,7 @@ static const struct row system_rows[] = {
     {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
     {"a_copy_of_a_file_that_is_too_short_says_so", copying},
     {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
+    {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
     {"a_copy_that_cannot_begin_is_an_error", copying},
     {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
     {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
@@ -129,6 +130,8 @@ static const struct row iocp[] = {
     {"a_deadline_ends_a_multishot_receive_once", leases},
     {"leased_and_plain_receives_of_one_socket_complete_in_order", leases},
     {"many_connections_share_a_small_pool_and_all_of_them_get_on", leases},
+    {"a_reset_that_was_told_is_no_end_of_stream_to_leased_receives", leases},
+    {"a_reset_that_a_leased_receive_was_told_is_remembered", leases},
     {"a_pool_of_nothing_or_too_much_is_refused", leases},
 };
 
