@@ -308,6 +308,13 @@ static void drop_buffer(pri_step *step)
     pri_buffers_give(step->data, words_of(step)->lease);
 }
 
+/* A worker thread of the kernel's keeps the buffer that it picked, also when nothing came to be in it. */
+static void give_unused(pri_step *step, uint32_t flags)
+{
+    if (step->kind == PRI_STEP_RECV_LEASED && flags & IORING_CQE_F_BUFFER)
+        pri_uring_give(step->data, flags >> IORING_CQE_BUFFER_SHIFT);
+}
+
 /* There are bytes, and a buffer for them?  state: what it has beside its phase. */
 static bool pick_buffer(pri_step *step, uint32_t *state)
 {
@@ -459,6 +466,7 @@ __attribute__((noinline)) static int reap(uring *u, pri_record *records, int max
                 leased(u, step, result, cqe->flags, record++);
                 continue;
             }
+            give_unused(step, cqe->flags);
             record += completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
             continue;
         }
