@@ -46,9 +46,9 @@ static void open_file(const char *site, pro_op *op, pro_file *f, pro_loop *loop,
     f->pri_side = NULL;
     f->pri_site = site;
     f->pri_align[0] = f->pri_align[1] = 1;
-    if (!pri_op_begin(op, loop, &f->handle, PRI_OP_FILE_OPEN, site, done)) return;
-    pri_call *call = pri_call_new(op, 0, opened);
-    if (!call) {
+    bool      is_begun = pri_op_begin(op, loop, &f->handle, PRI_OP_FILE_OPEN, site, done);
+    pri_call *call = is_begun ? pri_call_new(op, 0, opened) : NULL;
+    if (!call) { /* it has its result, and there is nothing to close */
         pri_handle_ended(&f->handle, PRO_OK);
         return;
     }

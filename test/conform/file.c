@@ -506,3 +506,23 @@ CONFORM(a_deadline_ends_an_operation_of_a_file_once)
     t_file_close(loop, f);
     t_dir_remove(loop, dir);
 }
+
+CONFORM(a_file_opened_by_an_operation_whose_scope_is_closing_is_not_made)
+{
+    pro_loop   *loop = t_loop();
+    const char *dir = t_dir(loop);
+    pro_scope  *scope = t_new(pro_scope);
+    pro_file   *f = t_new(pro_file);
+    t_op       *open = t_new_op();
+    pro_scope_init(scope, loop, NULL, NULL);
+    pro_scope_close(scope);
+    open->op.scope = scope;
+    pro_file_open(&open->op, f, loop, NULL, t_in(dir, "a"), RW, 0600, t_done);
+    t_wait(loop, open);
+    CHECK_DONE(open, PRO_ECANCELED, 0);
+    t_run(loop);
+    pro_loop_stats stats;
+    pro_loop_stats_get(loop, &stats);
+    CHECK_EQ(stats.live_handles, 0); /* there is nothing to close */
+    t_dir_remove(loop, dir);
+}
