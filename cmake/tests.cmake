@@ -99,7 +99,8 @@ endif()
 if(TARGET proactor_scripted)
     list(APPEND test_libs proactor_scripted)
 endif()
-# Not under valgrind: it holds its one lock while a thread waits in a ring.
+# Not under valgrind: it holds its one lock while a thread waits in a ring, and sees nothing of what the
+# kernel writes for one.
 pro_test(unit-shard SOURCES test/unit/shard.c LINK ${test_libs} CONFIGS release asan tsan windows
     ENGINES ${engines})
 pro_step(hundred-million-posts CONFIGS release ENGINES ${engines} COMMAND ${CMAKE_COMMAND} -E env
@@ -137,7 +138,8 @@ if(WIN32)
 endif()
 if(NOT WIN32)
     list(FILTER sources EXCLUDE REGEX "_win\\.c$")
-    # It forks: not under valgrind, which does not see what a ring writes either.
+    # They fork: not under valgrind, which does not see what a ring writes either.
+    pro_test(unit-streams SOURCES test/unit/streams.c LINK ${test_libs} CONFIGS release asan)
     pro_test(unit-system_posix SOURCES test/unit/system_posix.c LINK ${test_libs}
         CONFIGS release asan tsan clang)
 endif()

@@ -17,6 +17,12 @@ typedef struct child {
 } child;
 
 /* One that runs sh -c script; not started. */
+/* Without a way to name a process by a descriptor (an old kernel, valgrind) a spawn says PRO_ENOSYS. */
+static void needs_children(void)
+{
+    if (!t_has_pidfds()) t_skip("no descriptor names a process here");
+}
+
 static child *child_of(pro_loop *loop, pro_scope *scope, const char *script)
 {
     child *c = t_new(child);
@@ -84,6 +90,7 @@ static void check_output(pro_loop *loop, child *c, const char *want)
 
 CONFORM(a_child_ends_with_its_exit_code_or_its_signal)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     static const struct {
         const char *script;
@@ -106,6 +113,7 @@ CONFORM(a_child_ends_with_its_exit_code_or_its_signal)
 
 CONFORM(a_child_gets_its_arguments_environment_and_directory)
 {
+    needs_children();
     pro_loop          *loop = t_loop();
     static const char *environment[] = {"ONE=1", "PATH=/usr/bin:/bin", NULL};
     child             *c = piped(loop, "echo \"$0|$1|$ONE|$HOME|$(pwd)\"");
@@ -126,6 +134,7 @@ CONFORM(a_child_gets_its_arguments_environment_and_directory)
 
 CONFORM(a_spawn_that_fails_says_why_and_leaves_nothing)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     int       descriptors = t_os_descriptors();
     static const struct {
@@ -168,6 +177,7 @@ CONFORM(a_spawn_that_fails_says_why_and_leaves_nothing)
 
 CONFORM(a_child_has_the_descriptors_it_was_given_and_no_others)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     char      buf[256] = "";
     child    *c =
@@ -211,6 +221,7 @@ CONFORM(a_child_has_the_descriptors_it_was_given_and_no_others)
 
 CONFORM(a_child_starts_with_no_signal_blocked_or_ignored)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = piped(loop, "grep -cE 'Sig(Blk|Ign):.[0-9a-f]{8}[08]0000000' /proc/self/status");
     t_odd_signals(true);
@@ -221,6 +232,7 @@ CONFORM(a_child_starts_with_no_signal_blocked_or_ignored)
 
 CONFORM(a_wait_canceled_leaves_the_child_and_the_other_waits_alone)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = child_of(loop, NULL, "read line; exit 5");
     t_op     *one = t_new_op(), *two = t_new_op(), *timed = t_new_op(), *early = t_new_op();
@@ -255,6 +267,7 @@ CONFORM(a_wait_canceled_leaves_the_child_and_the_other_waits_alone)
 
 CONFORM(a_signal_reaches_the_child_and_nobody_after_its_end)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child *c = child_of(loop, NULL, "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done");
     char   buf[8];
@@ -273,6 +286,7 @@ CONFORM(a_signal_reaches_the_child_and_nobody_after_its_end)
 
 CONFORM(closing_kills_a_child_that_ignores_signals_and_waits_until_it_is_gone)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c =
         piped(loop, "trap '' TERM INT HUP; echo ready; exec >&-; while :; do sleep 0.01; done");
@@ -292,6 +306,7 @@ CONFORM(closing_kills_a_child_that_ignores_signals_and_waits_until_it_is_gone)
 
 CONFORM(closing_kills_the_whole_group_of_a_child)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     for (int session = 0; session < 2; session++) {
         child *c = piped(loop, "(trap '' TERM; echo one; sleep 60) & echo two; wait");
@@ -309,6 +324,7 @@ CONFORM(closing_kills_the_whole_group_of_a_child)
 
 CONFORM(a_child_that_leaves_a_daemon_behind_has_ended)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = piped(loop, "setsid sh -c 'echo $$; while :; do sleep 0.01; done' & exit 3");
     char      buf[32] = "";
@@ -333,6 +349,7 @@ CONFORM(a_child_that_leaves_a_daemon_behind_has_ended)
 
 CONFORM(draining_a_scope_waits_for_its_child_and_kills_it_at_the_deadline)
 {
+    needs_children();
     pro_loop  *loop = t_loop();
     pro_scope *scope = t_new(pro_scope);
     pro_scope_init(scope, loop, NULL, NULL);
@@ -349,6 +366,7 @@ CONFORM(draining_a_scope_waits_for_its_child_and_kills_it_at_the_deadline)
 
 CONFORM(a_second_child_is_refused_while_one_runs)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = child_of(loop, NULL, "sleep 60");
     t_op     *again = t_new_op(), *wait = t_new_op(), *behind = t_new_op();
@@ -377,6 +395,7 @@ static void again(t_op *t)
 
 CONFORM(a_child_may_be_started_again_in_the_handler_of_its_end)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = child_of(loop, NULL, "exit 4");
     t_op     *wait = t_new_op();
@@ -393,6 +412,7 @@ CONFORM(a_child_may_be_started_again_in_the_handler_of_its_end)
 
 CONFORM(many_children_that_end_at_once_are_all_reaped)
 {
+    needs_children();
     enum { COUNT = 40 };
     pro_loop *loop = t_loop();
     child    *c[COUNT];
@@ -410,6 +430,7 @@ CONFORM(many_children_that_end_at_once_are_all_reaped)
 
 CONFORM(a_child_that_somebody_else_waited_for_is_no_success)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = child_of(loop, NULL, "read line; exit 0");
     t_op     *wait = t_new_op();
@@ -427,6 +448,7 @@ CONFORM(a_child_that_somebody_else_waited_for_is_no_success)
 
 CONFORM(a_spawn_without_descriptors_says_so_and_works_later)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     child    *c = piped(loop, "exit 0");
     t_op     *spawn = t_new_op();
@@ -444,6 +466,7 @@ CONFORM(a_spawn_without_descriptors_says_so_and_works_later)
 
 CONFORM(a_spawn_canceled_closed_or_timed_out_completes_once_and_leaves_no_child)
 {
+    needs_children();
     pro_loop *loop = t_loop();
     int       ran = 0;
     for (int i = 0, rounds = t_rounds(60); i < rounds; i++) {

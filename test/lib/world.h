@@ -31,6 +31,9 @@ void   t_close_fd(intptr_t fd);
 /* Has this process a child, alive or a zombie? */
 bool t_has_children(void);
 
+/* Can a descriptor name a process here (pidfd_open)? */
+bool t_has_pidfds(void);
+
 /* Wait for a child behind the library's back. */
 void t_steal_child(int64_t pid);
 

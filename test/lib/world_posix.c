@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,13 @@ bool t_has_children(void)
 {
     siginfo_t info = {.si_pid = 0};
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+bool t_has_pidfds(void)
+{
+    int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
 }
 
 void t_steal_child(int64_t pid) { MUST(waitpid((pid_t)pid, NULL, 0)); }

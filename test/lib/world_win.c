@@ -73,6 +73,8 @@ void t_close_fd(intptr_t fd)
 
 bool t_has_children(void) { NOT_HERE(); }
 
+bool t_has_pidfds(void) { NOT_HERE(); }
+
 void t_steal_child(int64_t pid)
 {
     (void)pid;
