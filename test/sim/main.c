@@ -22,6 +22,7 @@ static const scenario scenarios[] = {
     {"echo", scenario_echo, PRO_SIM_ALL_FAULTS & ~PRO_SIM_BIT(PRO_SIM_HANDLES)},
     {"service", scenario_service, PRO_SIM_ALL_FAULTS},
     {"shards", scenario_shards, PRO_SIM_ALL_FAULTS},
+    {"lossy", scenario_lossy, PRO_SIM_ALL_FAULTS},
     {"torture", scenario_torture,
      PRO_SIM_ALL_FAULTS & ~(PRO_SIM_BIT(PRO_SIM_HANDLES) | PRO_SIM_BIT(PRO_SIM_REFUSE) |
                             PRO_SIM_BIT(PRO_SIM_LOST_SYN) | PRO_SIM_BIT(PRO_SIM_ABORTED))},

@@ -93,6 +93,18 @@ def what_is_stuck_is_said():
     check_in("waiting on node host: stuck/1", done.stderr, "stuck_shards")
 
 
+def a_buffer_touched_in_flight_is_said():
+    for how, operation in ("stream", "recv"), ("datagram", "recv_from"), ("batch", "recv_batch"):
+        done = run("test/sim-programs/touched", how, digest=False)
+        check(done.returncode == 1 and done.stdout == "", f"touched {how}: {done}")
+        where = "test/sim/programs/" + place("touched", how).rstrip(":")
+        check_in(f"the buffer of {operation} initiated at {where} was touched while in flight", done.stderr,
+                 "touched " + how)
+    done = run("test/sim-programs/touched", "read", digest=False)
+    check(done.returncode == 0 and done.stdout == "read: nonsense\nreceived: PRO_OK\n",
+          f"touched read: {done}")
+
+
 def a_server_that_nobody_calls_is_stuck():
     done = run("bin/pro-echo", "--listen", "127.0.0.1:9000", digest=False)
     check(done.returncode == 1, f"pro-echo: {done}")
@@ -100,7 +112,7 @@ def a_server_that_nobody_calls_is_stuck():
 
 
 for case in (examples_run_to_their_end, hours_take_no_time, one_seed_is_one_run, what_is_stuck_is_said,
-             a_server_that_nobody_calls_is_stuck):
+             a_buffer_touched_in_flight_is_said, a_server_that_nobody_calls_is_stuck):
     before = len(failures)
     try:
         case()
@@ -112,5 +124,5 @@ for case in (examples_run_to_their_end, hours_take_no_time, one_seed_is_one_run,
     else:
         print(f"FAIL {case.__name__}: " + "; ".join(failures[before:]))
         print(f"replay: {sys.argv[0]} {BUILD}", flush=True)
-print(f"{passed} passed, {5 - passed} failed, 0 skipped")
-sys.exit(passed != 5)
+print(f"{passed} passed, {6 - passed} failed, 0 skipped")
+sys.exit(passed != 6)

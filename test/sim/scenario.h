@@ -18,6 +18,7 @@ void scenario_echo(pro_sim *world);
 void scenario_service(pro_sim *world);
 void scenario_torture(pro_sim *world);
 void scenario_shards(pro_sim *world);
+void scenario_lossy(pro_sim *world);
 void scenario_hand(pro_sim *world);
 
 /* The sweep of errors finds those of a scenario that has some; not inside of a world. */
