@@ -1,5 +1,5 @@
 /* The smaller means of proactor/test.h, each tried once: a handler as a function, a clock moved by
- * hand, scripted faults on one socket. */
+ * hand, scripted faults on one socket; and what is sent to all machines of a world. */
 #include "scenario.h"
 
 static struct {
@@ -87,6 +87,85 @@ static void three_bytes_then_a_reset(void)
     WANT(pro_loop_free(loop) == PRO_OK);
 }
 
+/* A machine hears what is sent to all of them, and loses what finds its buffer full or its link cut. */
+static struct {
+    pro_loop    *loop;
+    pro_datagram sock;
+    pro_op       op;
+    char         in[1000];
+    int          heard;
+} ears[3];
+
+static void on_heard(pro_op *op)
+{
+    int i = (int)(intptr_t)op->user;
+    if (op->error != PRO_OK) return;
+    ears[i].heard++;
+    pro_recv_from(op, &ears[i].sock, ears[i].in, sizeof ears[i].in, NULL, on_heard);
+}
+
+static void listen_for(int i)
+{
+    ears[i].op.user = (void *)(intptr_t)i;
+    pro_recv_from(&ears[i].op, &ears[i].sock, ears[i].in, sizeof ears[i].in, NULL, on_heard);
+}
+
+static void ear_main(pro_sim_node *node, void *arg)
+{
+    int         i = (int)(intptr_t)arg;
+    pro_address any = pro_address_any(PRO_IPV4, 77);
+    (void)node;
+    ears[i].loop = sim_loop_new();
+    if (pro_datagram_open(&ears[i].sock, ears[i].loop, NULL, PRO_IPV4) != PRO_OK) abort();
+    WANT(pro_datagram_bind(&ears[i].sock, &any) == PRO_OK);
+    WANT(pro_datagram_set(&ears[i].sock, PRO_OPT_RECV_BUFFER, 4096) == PRO_OK);
+    WANT(pro_datagram_set(&ears[i].sock, PRO_OPT_BROADCAST, 1) == PRO_OK);
+}
+
+static void send_from(int i, const char *text, int count)
+{
+    static char   out[1000];
+    static pro_op ops[8];
+    pro_address   to;
+    if (pro_address_parse(&to, text) != PRO_OK) abort();
+    for (int k = 0; k < count; k++)
+        pro_send_to(&ops[k], &ears[i].sock, out, sizeof out, &to, on_any);
+    pro_sim_run_for(h.world, PRO_SEC);
+    for (int k = 0; k < count; k++) WANT(ops[k].error == PRO_OK && ops[k].value == sizeof out);
+}
+
+static void to_all_machines(void)
+{
+    static const char *const addresses[] = {"10.0.7.1", "10.0.7.2", "10.0.7.3"};
+    pro_sim_node            *nodes[3];
+    memset(ears, 0, sizeof ears);
+    for (intptr_t i = 0; i < 3; i++)
+        nodes[i] = pro_sim_node_new(h.world, "ear", addresses[i], ear_main, (void *)i);
+    pro_sim_run_for(h.world, PRO_SEC);
+    listen_for(1);
+    send_from(0, "255.255.255.255:77", 1);
+    WANT(ears[1].heard == 1 && ears[0].heard == 0);
+    listen_for(0); /* it was there, too */
+    pro_sim_run_for(h.world, PRO_SEC);
+    WANT(ears[0].heard == 1);
+
+    send_from(0, "10.0.7.3:77",
+              8); /* nobody receives: 4096 bytes stay, the one from before among them */
+    listen_for(2);
+    pro_sim_run_for(h.world, PRO_SEC);
+    WANT(ears[2].heard == 4);
+
+    pro_sim_partition(nodes[0], nodes[1]);
+    send_from(0, "10.0.7.2:77", 1);
+    pro_sim_unpartition(nodes[0], nodes[1]);
+    pro_sim_run_for(h.world, 600 * PRO_SEC);
+    WANT(ears[1].heard == 1);
+    send_from(0, "10.0.7.2:77", 1);
+    WANT(ears[1].heard == 2);
+    for (int i = 0; i < 3; i++) pro_scope_close(pro_loop_scope(ears[i].loop));
+    pro_sim_run_for(h.world, PRO_SEC);
+}
+
 void scenario_hand(pro_sim *world)
 {
     memset(&h, 0, sizeof h);
@@ -94,6 +173,7 @@ void scenario_hand(pro_sim *world)
     as_a_function();
     an_hour();
     three_bytes_then_a_reset();
+    to_all_machines();
 }
 
 /* ---- The sweep ------------------------------------------------------------------------------ */
