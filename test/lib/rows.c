@@ -115,7 +115,7 @@ static const struct row system_rows[] = {
     {"watching_what_is_not_there_is_an_error", watching},
 };
 
-/* What is not on Windows as yet, and in a world. */
+/* What is not on Windows as yet. */
 static const char leases[] = "leases of buffers: not on this engine as yet (PRO_ENOTSUP)";
 
 static const struct row iocp[] = {
