@@ -31,8 +31,8 @@ typedef struct pro_copy {
  * much that was; or an error beside it, as for pro_send_all: a copy that is cut short leaves a hole.
  * The peer may see changes that are made to the file while it is copied.
  * Ours until the handler: op, copy, the file's descriptor.  Thread: the loop's.  Never completes inside.
- * Errors: PRO_EOF (the file ended before len), those of pro_send_all, PRO_EBADF, PRO_EIO,
- * PRO_ENOTSUP in the simulator and on Windows, as yet. */
+ * Errors: PRO_EOF (the file ended before len), those of pro_send_all, PRO_EBADF, PRO_EIO, PRO_EAGAIN (no thread
+ * to read it), PRO_ENOTSUP in the simulator and on Windows, as yet. */
 PRO_API void pro_copy_file(pro_op *op, pro_socket *s, pro_copy *copy, pro_handler *done);
 PRO_API void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
                               pro_handler *done);

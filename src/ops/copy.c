@@ -17,6 +17,16 @@
 
 enum { CHUNK = 1 << 20 };
 
+/* In place of an error, which is negative: the socket takes no more.  Not PRO_EAGAIN, which is also what a
+ * pool says that has no thread and gets none. */
+enum { FULL = 1 };
+static const int64_t FULL_IN_JOB = INT64_MAX;
+
+static int error_of(int64_t n)
+{
+    return pri_os_error((int)n) == PRO_EAGAIN ? FULL : pri_os_error((int)n);
+}
+
 static pro_copy *copy_of(const pro_op *op) { return (void *)(uintptr_t)op->pri_kernel_step.len; }
 
 static size_t chunk_of(const pro_copy *copy)
@@ -38,7 +48,7 @@ static void attempted(pro_op *op, int64_t n, int error)
         error = -(int)op->pri_cause;
     } else if (is_end) {
         error = PRO_EOF;
-    } else if (!error || error == PRO_EAGAIN) { /* behind the others, when there is room again */
+    } else if (!error || error == FULL) { /* behind the others, when there is room again */
         op->pri_kernel_step.kind = PRI_STEP_POLL_OUT;
         pri_op_start(op);
         return;
@@ -51,13 +61,17 @@ static int64_t in_job(void *arg)
     pro_copy *copy = arg;
     int64_t   n = pri_os_send_file(copy->pri_op->pri_kernel_step.handle->pri_fd, copy->file,
                                    copy->offset + copy->copied, chunk_of(copy));
-    return n < 0 ? pri_os_error((int)n) : n;
+    if (n >= 0) return n;
+    return error_of(n) == FULL ? FULL_IN_JOB : error_of(n);
 }
 
 static void on_job(pro_op *job)
 {
     const pro_copy *copy = job->user;
-    attempted(copy->pri_op, job->error ? 0 : job->value, job->error);
+    if (!job->error && job->value == FULL_IN_JOB)
+        attempted(copy->pri_op, 0, FULL);
+    else
+        attempted(copy->pri_op, job->error ? 0 : job->value, job->error);
 }
 
 static void attempt(pro_op *op)
@@ -71,7 +85,7 @@ static void attempt(pro_op *op)
     int64_t n = pri_os_fault(&op->pri_loop->env, "sendfile");
     if (n || pri_os_is_cached(copy->file, at, len)) {
         if (!n) n = pri_os_send_file(handle->pri_fd, copy->file, at, len);
-        attempted(op, n < 0 ? 0 : n, n < 0 ? pri_os_error((int)n) : PRO_OK);
+        attempted(op, n < 0 ? 0 : n, n < 0 ? error_of(n) : PRO_OK);
         return;
     }
     copy->pri_job.user = copy;
