@@ -78,7 +78,8 @@ PRO_API void pro_process_init(pro_process *p, pro_loop *loop, pro_scope *scope);
 
 /* Start a child.  Completes with PRO_OK and its id when the program runs in it, or with the reason why
  * not, and then there is no child, no zombie, and no descriptor of its pipes: PRO_ENOENT (no such program
- * or directory), PRO_EACCES, PRO_EBUSY (a child runs already), PRO_EMFILE, PRO_ENOMEM, PRO_EINVAL, ...
+ * or directory), PRO_EACCES, PRO_EBUSY (a child runs already, or its end is still to be told to those who
+ * wait), PRO_EMFILE, PRO_ENOMEM, PRO_EINVAL, ...
  * In the child no signal is blocked, and none but those that kill or stop is ignored or caught.
  * Canceled or timed out before the work began: the cause; once it began, its result.
  * Ours until the handler: op, options, and all that it refers to.

@@ -108,7 +108,7 @@ static void spawn_head(pro_op *op)
 {
     pro_process *p = process_of(op);
     pro_loop    *loop = p->handle.pri_loop;
-    if (p->handle.pri_fd >= 0) {
+    if (pro_op_in_flight(&p->pri_inner)) { /* there is a child, or its end is just being told */
         pri_handle_finish(op, PRO_EBUSY, 0);
         return;
     }
