@@ -36,6 +36,8 @@ PRO_API int pro_pollable_open(pro_pollable *p, pro_loop *loop, pro_scope *scope,
 /* Complete as soon as the descriptor is ready for `what`, PRO_POLL_IN or PRO_POLL_OUT: at once if it is
  * ready now.  Value: the PRO_POLL_ bits that hold.  Once: poll again for more.  It is a hint, as always
  * with readiness: who reads on another thread may have been quicker.  Files are always ready.
+ * On io_uring a poll for writing also completes, with PRO_POLL_IN and without PRO_POLL_OUT, when the other
+ * side of a full socket has shut its sending down; the kernel does not wait for less.
  * Those for one `what` complete in the order of initiation; the two are independent.
  * Ours until the handler: op.  Thread: the loop's.  Never completes inside.
  * Errors: PRO_EINVAL (another `what`), PRO_ECANCELED, PRO_ETIMEDOUT, PRO_ECLOSED, PRO_ENOMEM. */
