@@ -11,16 +11,16 @@
  *                      have no bit                    came with the same kernel
  *   born_with_zc       multishot receive, which has   taken to be there if IORING_OP_SEND_ZC is, which
  *                      no bit                         came with the same kernel
- *   multishot_einval   multishot accept refused all   uring.c: that accept goes on one-shot; if this
+ *   multishot_einval   multishot accept refused all   reap.c: that accept goes on one-shot; if this
  *                      the same                       works, so do all the others
  *   no_fast_poll       receives would hold a worker   the engine is refused
  *                      thread each
- *   nonblocking_file   a descriptor that somebody     uring.c: EAGAIN comes at once there; a poll goes
+ *   nonblocking_file   a descriptor that somebody     reap.c: EAGAIN comes at once there; a poll goes
  *                      made non-blocking              before the next attempt
  *   sendmsg_again      a datagram that met a full receiver     a send of a message never waits in the
  *                      is sent again without its data, since   kernel: EAGAIN, a poll, a new entry
  *                      the first attempt used it up
- *   ring_fd_full       16 registered rings a thread   uring.c: the plain descriptor is used */
+ *   ring_fd_full       16 registered rings a thread   life.c: the plain descriptor is used */
 #include "engine/uring/probe.h"
 
 #include <errno.h>

@@ -1,0 +1,294 @@
+/* The io_uring engine: from completions to records.
+ *
+ * The plain success of a transfer is one look at its step and one record (pri_uring_reap).  Everything
+ * else goes through completed: the kernel's word is the last one and becomes a record, or the step
+ * gets another entry (the kernel merely stopped; a poll said that there is something to do).
+ *
+ * Leased receives for which the kernel does not pick are a poll, then a buffer, then a plain
+ * receive; what is no socket is a poll, then a call of ours. */
+#include <assert.h>
+#include <errno.h>
+
+#include "engine/uring/lend.h"
+#include "engine/uring/sanitize.h"
+#include "engine/uring/state.h"
+
+PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
+{
+    switch (what) {
+    case OWN_WAKE:
+        u->wake_armed = false;
+        u->woken = true;
+        /* By exchange: who finds the flag up and so does not write has its doings seen by us. */
+        if (result > 0) atomic_exchange(&u->waking, false);
+        break;
+    case OWN_TIMER:
+        if (sequence != u->timer_sequence) break; /* one that was removed */
+        u->fired_at_ns = u->timer_at_ns;
+        u->timer_at_ns = NEVER;
+        break;
+    case OWN_TIMER_MOVE:
+        if (result != -EINVAL) break;
+        u->features &= ~(uint32_t)PRI_URING_TIMEOUT_UPDATE;
+        u->timer_sequence++; /* what stands there counts no more */
+        u->timer_at_ns = NEVER;
+        break;
+    default: break; /* what is said of a cancel does not matter: its step says it */
+    }
+}
+
+static void report(pri_record *record, pri_step *step, int64_t value, int error, int number)
+{
+    *record = (pri_record){.step = step, .value = value, .error = error, .system = number};
+}
+
+/* The kernel's word on a step was not the last one. */
+static void submit_again(uring *u, pri_step *step, uint32_t flags)
+{
+    uint32_t state = (words_of(step)->state & (CANCEL_WISHED | ONE_SHOT)) | AGAIN | flags;
+    words_of(step)->state = state;
+    if (state & CANCEL_WISHED)
+        end(u, step);
+    else
+        submit(u, step, state);
+}
+
+static uint32_t multishot_of(const pri_step *step)
+{
+    return step->kind == PRI_STEP_ACCEPT ? PRI_URING_MULTISHOT_ACCEPT : PRI_URING_MULTISHOT_RECV;
+}
+
+/* A step of a multishot accept goes on as long as nobody ends it and nothing is wrong. */
+static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *record)
+{
+    report(record, step, fd, PRO_OK, 0);
+    record->flags = PRI_RECORD_MORE;
+    if (more) return;
+    /* One-shot worked where multishot did not. */
+    if (words_of(step)->state & ONE_SHOT) u->features &= ~(uint32_t)PRI_URING_MULTISHOT_ACCEPT;
+    submit_again(u, step, 0);
+}
+
+/* The descriptor may be ready: a call of our own that does not wait.  A batch of messages, since no entry
+ * could carry many of them and several entries keep no order; or what is no socket: an entry would raise
+ * SIGPIPE, and hold a worker thread where the descriptor does not know how not to wait. */
+PRI_APART bool run_call(uring *u, pri_step *step, pri_record *record)
+{
+    bool     in = step->kind == PRI_STEP_RECV;
+    intptr_t fd = step->handle->pri_fd;
+    pri_loop_count_system_call(u->loop);
+    int64_t n;
+    if (step->handle->pri_kind == PRI_DATAGRAM) {
+        n = in ? pri_os_recv_batch(u->env, fd, step->data, step->len)
+               : pri_os_send_batch(u->env, fd, step->data, step->len);
+    } else {
+        const pro_vec   whole = {step->data, step->len};
+        const pri_side *side = step->flags & PRI_STEP_VECTORS ? step->data : NULL;
+        const pro_vec  *vecs = side ? side->vecs + side->first : &whole;
+        size_t          count = side ? side->count - side->first : 1;
+        int             flags = step->handle->pri_family & PRI_PLAIN_SHARED ? PRI_OS_SHARED : 0;
+        if (u->features & PRI_URING_NOSIGNAL) flags |= PRI_OS_NOSIGNAL;
+        n = in ? pri_os_read(u->env, fd, vecs, count, flags & PRI_OS_SHARED)
+               : pri_os_write(u->env, fd, vecs, count, flags);
+    }
+    if (n == -EAGAIN) {
+        submit_again(u, step, POLLING);
+        return false;
+    }
+    set_phase(words_of(step), REPORTED);
+    report(record, step, n < 0 ? 0 : n, n < 0 ? pri_os_error((int)n) : PRO_OK, n < 0 ? (int)-n : 0);
+    return true;
+}
+
+/* A leased receive for which the kernel does not pick (feature buffer_ring) is a poll, then a buffer, then
+ * a plain receive; whatever follows begins with the poll. */
+static void drop_buffer(pri_step *step)
+{
+    if (!(words_of(step)->state & PICKED)) return;
+    words_of(step)->state &= ~(uint32_t)PICKED;
+    pri_buffers_give(step->data, words_of(step)->lease);
+}
+
+/* A worker thread of the kernel's keeps the buffer that it picked, also when nothing came to be in it. */
+static void give_unused(pri_step *step, uint32_t flags)
+{
+    if (step->kind == PRI_STEP_RECV_LEASED && flags & IORING_CQE_F_BUFFER)
+        pri_uring_give(step->data, flags >> IORING_CQE_BUFFER_SHIFT);
+}
+
+/* There are bytes, and a buffer for them?  state: what it has beside its phase. */
+static bool pick_buffer(pri_step *step, uint32_t *state)
+{
+    if (step->kind != PRI_STEP_RECV_LEASED || !is_late(step)) return true;
+    if (words_of(step)->state & CANCEL_WISHED) return true;
+    int32_t id = pri_buffers_take(step->data);
+    words_of(step)->lease = (uint32_t)id;
+    *state = PICKED;
+    return id >= 0;
+}
+
+static void forget_cancel(step_words *words)
+{
+    if (!(words->state & CANCEL_OWED)) return;
+    words->state &= ~(uint32_t)CANCEL_OWED;
+    pri_list_remove(&words->link);
+}
+
+/* Bytes in a leased buffer.  A multishot receive goes on as long as nobody ends it and nothing is wrong. */
+static void leased(uring *u, pri_step *step, int bytes, uint32_t flags, pri_record *record)
+{
+    step_words *words = words_of(step);
+    bool        multi = step->flags & PRI_STEP_MULTI;
+    report(record, step, bytes, PRO_OK, 0);
+    record->lease = words->state & PICKED ? words->lease : flags >> IORING_CQE_BUFFER_SHIFT;
+    words->state &= ~(uint32_t)PICKED;
+    step->handle->pri_engine[0] = flags & IORING_CQE_F_SOCK_NONEMPTY;
+    pri_uring_lent_filled(step, record->lease, (size_t)bytes);
+    if (multi) record->flags = PRI_RECORD_MORE;
+    if (flags & IORING_CQE_F_MORE) return;
+    forget_cancel(words);
+    if (!multi) {
+        set_phase(words, REPORTED);
+        return;
+    }
+    /* One-shot worked where multishot did not. */
+    if (words->state & ONE_SHOT) u->features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
+    submit_again(u, step, 0);
+}
+
+/* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
+PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
+{
+    step_words *words = words_of(step);
+    bool        multi = step->flags & PRI_STEP_MULTI;
+    bool        connect = step->kind == PRI_STEP_CONNECT;
+    if (!more) forget_cancel(words);
+    drop_buffer(step);
+    if (result >= 0 && step->flags & PRI_STEP_BY_CALL) return run_call(u, step, record);
+    if (connect && is_unix(step)) set_blocking(step->handle, true);
+    if (words->state & POLLING && result >= 0) {
+        uint32_t picked = 0;
+        if (!pick_buffer(step, &picked)) {
+            set_phase(words, REPORTED);
+            report(record, step, 0, PRO_ENOBUFS, ENOBUFS);
+            return true;
+        }
+        submit_again(u, step, picked);
+        return false;
+    }
+    /* A connect that was taken up again finds what it had begun. */
+    if (connect && (words->state & AGAIN) && result == -EISCONN) result = 0;
+    if (connect && (words->state & AGAIN) && (result == -EALREADY || result == -EINPROGRESS)) {
+        submit_again(u, step, POLLING);
+        return false;
+    }
+    if (result >= 0 && multi && step->kind == PRI_STEP_ACCEPT) {
+        accepted(u, step, result, more, record);
+        return true;
+    }
+    if (more) return false;
+    if (step->kind == PRI_STEP_CALL) {
+        if (result == -EINTR) {
+            submit_again(u, step, 0);
+            return false;
+        }
+        if (result >= 0) pri_uring_call_done(step, result);
+        goto over;
+    }
+
+    switch (result) {
+    case -EINTR: submit_again(u, step, step->flags & PRI_STEP_BY_CALL ? POLLING : 0); return false;
+    case -EAGAIN:
+        if (connect) { /* no ports left, or a full backlog: no poll would help */
+            if (is_unix(step)) result = -ECONNREFUSED;
+            break;
+        }
+        if (words->state & OTHER && ((pri_side *)step->data)->message.never_waits) {
+            result = -ENOBUFS;
+            break;
+        }
+        submit_again(u, step, POLLING);
+        return false;
+    case -ECONNABORTED: /* errors of a connection that would have been accepted, not of the listener */
+    case -EPROTO:
+    case -EPERM: /* a firewall's rule */
+    case -ENETDOWN:
+    case -ENETUNREACH:
+    case -EHOSTDOWN:
+    case -EHOSTUNREACH:
+    case -ENOPROTOOPT:
+        if (!multi || step->kind != PRI_STEP_ACCEPT) break;
+        submit_again(u, step, 0);
+        return false;
+    case -EINVAL:
+        if (!multi || (words->state & ONE_SHOT) || !(u->features & multishot_of(step))) break;
+        submit_again(u, step, ONE_SHOT);
+        return false;
+    default: break;
+    }
+over:
+    set_phase(words, REPORTED);
+    if (result >= 0) {
+        bool is_poll = step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
+        report(record, step, is_poll ? pri_os_poll_told((uint32_t)result) : result, PRO_OK, 0);
+        if (step->kind == PRI_STEP_RECV) pri_uring_filled(step, (size_t)result);
+        if (step->kind == PRI_STEP_RECV && words->state & OTHER) {
+            pri_side *side = step->data;
+            pri_os_message_in(&side->message, &side->address);
+        }
+    } else {
+        report(record, step, 0, result == -ECANCELED ? PRO_ECANCELED : pri_os_error(result),
+               -result);
+    }
+    return true;
+}
+
+int pri_uring_reap(uring *u, pri_record *records, int max)
+{
+    const struct io_uring_cq *cq = &u->ring.cq;
+    unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail), mask = cq->ring_mask;
+    pri_record       *record = records;
+    const pri_record *end_of_records = records + max;
+    for (; head != tail && record < end_of_records; head++) {
+        const struct io_uring_cqe *cqe = &cq->cqes[head & mask];
+        uint64_t                   tag = cqe->user_data;
+        int                        result = cqe->res;
+        pri_step                  *step = step_of_tag(tag);
+        if ((uintptr_t)step < OWN_ENTRIES) {
+            completed_own(u, (unsigned)(uintptr_t)step, (uint16_t)(tag >> ADDRESS_BITS), result);
+            continue;
+        }
+        step_words *words = words_of(step);
+        assert(words->tag == tag);
+        if (words->state != IN_RING || result < 0 || step->kind > PRI_STEP_SEND) {
+            assert(words->state & IN_RING);
+            if (step->kind == PRI_STEP_RECV_LEASED && result > 0 && !(words->state & POLLING)) {
+                leased(u, step, result, cqe->flags, record++);
+                continue;
+            }
+            give_unused(step, cqe->flags);
+            record += completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
+            continue;
+        }
+        words->state = REPORTED;
+        report(record++, step, result, PRO_OK, 0);
+        if (step->kind == PRI_STEP_RECV) {
+            step->handle->pri_engine[0] = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
+            pri_uring_filled(step, (size_t)result);
+        }
+    }
+    io_uring_smp_store_release(cq->khead, head); /* the kernel may write over what we have read */
+    return (int)(record - records);
+}
+
+int pri_uring_report_ended(uring *u, pri_record *records, int max)
+{
+    int n = 0;
+    while (n < max && !pri_list_empty(&u->ended)) {
+        pri_step *step = step_of_link(pri_list_pop(&u->ended));
+        drop_buffer(step);
+        set_phase(words_of(step), REPORTED);
+        report(&records[n++], step, 0, PRO_ECANCELED, 0);
+    }
+    return n;
+}
