@@ -71,6 +71,9 @@ if(sources)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()
+        # A ring that refuses what the library never asks for: it never does.
+        pro_step(conform-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
+            PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring)
         foreach(engine uring epoll)
             pro_step(mask-rwf_nosignal-${engine} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=${engine} --mask=rwf_nosignal --only=pipe)
@@ -142,6 +145,7 @@ if(NOT WIN32)
     pro_test(unit-streams SOURCES test/unit/streams.c LINK ${test_libs} CONFIGS release asan)
     pro_test(unit-system_posix SOURCES test/unit/system_posix.c LINK ${test_libs}
         CONFIGS release asan tsan clang)
+    pro_test(unit-ring_posix SOURCES test/unit/ring_posix.c LINK ${test_libs} CONFIGS release asan)
 endif()
 foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)

@@ -143,6 +143,8 @@ int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *
     const char *mask = options.mask ? options.mask : getenv("PROACTOR_MASK");
     if (!is_known_mask(mask)) return PRO_EINVAL;
     if (mask && *mask) pri_why_add(&why, "masked: %s", mask);
+    const char *restricted = getenv("PROACTOR_RESTRICTED");
+    if (restricted && *restricted && strcmp(restricted, "0") != 0) options.restricted = 1;
     const char *faults = options.faults ? options.faults : getenv("PROACTOR_FAULTS");
     if (faults && !*faults) faults = NULL;
     if (faults && !pri_faults_is_plan(faults)) return PRO_EINVAL;
@@ -159,6 +161,7 @@ int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *
         .batch_max = options.batch_max ? options.batch_max : 32,
         .mask = mask,
         .precise = options.precise_timers != 0,
+        .restricted = options.restricted != 0,
         .pool_threads_max = options.pool_threads_max ? options.pool_threads_max : 4,
         .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,
         .env = &env,

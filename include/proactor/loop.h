@@ -11,7 +11,9 @@
  *
  * The environment: PROACTOR_ENGINE=epoll (or uring) moves a program to another engine with no
  * rebuild, where its options say AUTO; PROACTOR_MASK=feature,... hides features from the probe;
- * PROACTOR_FAULTS=SEED makes bad days, for tests (test.h). */
+ * PROACTOR_FAULTS=SEED makes bad days, for tests (test.h); PROACTOR_RESTRICTED=1 restricts (below).
+ *
+ * A child of fork makes loops of its own.  Its parent's are not there: to run or to free one aborts. */
 #ifndef PROACTOR_LOOP_H
 #define PROACTOR_LOOP_H
 
@@ -54,6 +56,7 @@ typedef struct pro_loop_options {
     uint32_t    batch_max; /* completions taken in one turn; 0: 32, see docs/benchmarks */
     const char *mask;      /* features hidden from the probe, "defer_taskrun,ring_fd"; or NULL */
     int         precise_timers; /* 1: timers and deadlines finer than the tick of the system */
+    int         restricted; /* 1: the kernel does no more for the loop than this library asks for */
     pro_env     env;
     uint32_t    pool_threads_max; /* threads for blocking work (blocking.h); 0: 4; 1024 at most */
     uint32_t    pool_queue_max;   /* functions that may wait for one of them; 0: 256 */
@@ -67,6 +70,12 @@ typedef struct pro_loop_options {
  * change of threads for each wait that a timer ends, and the processor more wake-ups, which matters on
  * batteries: so ask for it where a millisecond counts.  Where the system has no such timers (before
  * Windows 10, version 1803) the loop is made without; pro_loop_explain says what is in force. */
+
+/* restricted, or PROACTOR_RESTRICTED=1 in the environment.  A ring of io_uring does whatever is asked of
+ * it, also for who got into the process and asks on its own account.  A restricted one does what this
+ * library uses, and refuses all else with EACCES, for as long as it lives.  Where the kernel cannot do
+ * that io_uring is refused: AUTO goes on to epoll.  Other engines have no ring, and are as they are.
+ * Costs some instructions of the kernel's for each entry. */
 
 /* What is in force for a pro_loop_options that is { PRO_VERSION }: all defaults.  Any thread. */
 PRO_API void pro_loop_options_init(pro_loop_options *options);

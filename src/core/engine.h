@@ -124,6 +124,7 @@ typedef struct pri_engine_options {
     uint32_t       batch_max; /* > 0: the largest max that turn will see */
     const char    *mask;      /* words separated by commas, or NULL: see pri_masked */
     bool           precise;   /* precise_timers of pro_loop_options */
+    bool           restricted;
     uint32_t       pool_threads_max, pool_queue_max; /* > 0 */
     const pro_env *env;                              /* complete: no NULL function but fault */
 } pri_engine_options;

@@ -104,6 +104,7 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     if (engine->clock_ns && loop->clock_is_system) loop->env.clock_ns = engine_clock_ns;
     if (engine->random && given->random == pri_os_random) loop->env.random = engine_random;
     loop->thread = pri_os_thread_self();
+    loop->generation = pri_os_generation();
     loop->accepted.fd = -1;
     loop->batch_max = (int)options->batch_max;
     loop->pool_threads_max = options->pool_threads_max;
@@ -152,9 +153,17 @@ static void end_memory(pro_loop *loop)
     pri_env_realloc(&given, ((void **)loop)[-1], 0);
 }
 
+/* What the parent's loop has of the system is the parent's alone: a ring, threads. */
+static void must_be_ours(const pro_loop *loop, const char *what)
+{
+    if (PRI_RARELY(loop->generation != pri_os_generation()))
+        pri_abort("a loop is %s in a child of fork, which has none of its parent's", what);
+}
+
 int pro_loop_free(pro_loop *loop)
 {
     if (!loop) return PRO_OK;
+    must_be_ours(loop, "freed");
     if (loop->running) pri_abort("a loop is freed inside its own handler");
     if (loop->root.pri_live > 0 || loop->holds > 0) return PRO_EBUSY;
 
@@ -260,6 +269,7 @@ static int64_t turn(pro_loop *loop, bool may_wait)
 static int enter(pro_loop *loop)
 {
     if (loop->running) pri_abort("a loop is run inside its own handler");
+    must_be_ours(loop, "run");
     uintptr_t self = pri_os_thread_self();
     if (!loop->bound) {
         int error = loop->engine->bind(loop);

@@ -44,8 +44,9 @@ struct pro_loop {
     int         batch_max;
     bool        running;
     bool        bound;
-    uintptr_t   thread; /* the creator's, then the bound one */
-    pro_loop   *outer;  /* in whose handler this one is run, or NULL */
+    uintptr_t   thread;     /* the creator's, then the bound one */
+    pro_loop   *outer;      /* in whose handler this one is run, or NULL */
+    unsigned    generation; /* of the process that made it: pri_os_generation */
 
     pro_loop_stats           stats;
     pri_wheel                timers; /* operations: deadlines and timers */

@@ -32,6 +32,9 @@ static inline int pri_os_fault(const pro_env *env, const char *call)
 /* Which thread this is; never 0. */
 uintptr_t pri_os_thread_self(void);
 
+/* A number that is another one in a child of fork. */
+unsigned pri_os_generation(void);
+
 /* ---- Sockets -------------------------------------------------------------------------------- */
 
 /* What ops and the core need of a network, all of it without waiting.  Engines on the real network

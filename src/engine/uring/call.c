@@ -57,6 +57,14 @@ uint64_t pri_uring_calls(const struct io_uring_probe *probe, const char *mask, p
     return calls;
 }
 
+void pri_uring_allow_calls(uint64_t calls, bool allowed[PRI_URING_OPS])
+{
+    for (int i = 0; i < ROWS; i++)
+        if (calls & UINT64_C(1) << rows[i].what) allowed[rows[i].opcode] = true;
+    if (allowed[IORING_OP_READV]) allowed[IORING_OP_READ] = true; /* see fill_transfer */
+    if (allowed[IORING_OP_WRITEV]) allowed[IORING_OP_WRITE] = true;
+}
+
 /* What the kernel is to write of a file, in the room for vectors. */
 _Static_assert(sizeof(struct statx) <= PRI_SIDE_SMALL * sizeof(pro_vec), "it has room");
 

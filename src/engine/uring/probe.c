@@ -32,7 +32,7 @@
 
 #include "engine/uring/kernel.h"
 
-enum { RETRIES = 8, OPS = 256 };
+enum { RETRIES = 8, OPS = PRI_URING_OPS };
 
 static const struct {
     uint32_t    bit;
@@ -70,7 +70,7 @@ static const struct {
 };
 enum { BITS = sizeof bits / sizeof bits[0] };
 
-/* Without these there is no engine. */
+/* Without these there is no engine.  The opcodes are those that every ring uses. */
 static const struct {
     unsigned    bit;
     const char *name;
@@ -174,6 +174,7 @@ static int set_up(struct io_uring *ring, uint32_t features, const pri_engine_opt
     uint32_t entries = options->queue_len < 4 ? 4 : options->queue_len;
     for (int i = 0; i < RUNGS; i++)
         if (features & ladder[i].feature) params.flags |= ladder[i].flags;
+    if (options->restricted) params.flags |= IORING_SETUP_R_DISABLED;
     if (params.flags & IORING_SETUP_DEFER_TASKRUN) params.flags &= ~IORING_SETUP_COOP_TASKRUN;
     if (params.flags & IORING_SETUP_CQSIZE) {
         /* Room for what is submitted at once, four times, and for two full turns. */
@@ -196,6 +197,22 @@ static int set_up(struct io_uring *ring, uint32_t features, const pri_engine_opt
 static bool has_op(const struct io_uring_probe *probe, unsigned op)
 {
     return op < probe->ops_len && (probe->ops[op].flags & IO_URING_OP_SUPPORTED);
+}
+
+/* The ring is to do what it does for us now, and nothing else. */
+static int restrict_ring(struct io_uring *ring, uint32_t features, uint64_t calls,
+                         const pro_env *env, pri_why *why)
+{
+    bool allowed[OPS] = {false};
+    for (size_t i = 0; i < sizeof needed_ops; i++) allowed[needed_ops[i]] = true;
+    pri_uring_allow_calls(calls, allowed);
+    int error = pri_uring_restrict(ring, features, allowed, env);
+    if (!why) return error;
+    if (error)
+        pri_why_add(why, "io_uring: cannot be restricted: system error %d", -error);
+    else
+        pri_why_add(why, "io_uring: restricted to the opcodes and calls that are used");
+    return error;
 }
 
 /* Which of the wanted features the ring has; or a negated system number. */
@@ -223,11 +240,14 @@ static int look(struct io_uring *ring, uint32_t *features, uint64_t *calls,
     for (int i = 0; i < BITS; i++)
         if (!(ring->features & bits[i].bit)) *features &= ~bits[i].feature;
     if (!has_op(&list.probe, IORING_OP_SOCKET)) /* quirk born_with_socket */
-        *features &= ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST);
+        *features &=
+            ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST | PRI_URING_BUFFER_RING);
     if (!has_op(&list.probe, IORING_OP_SEND_ZC)) /* quirk born_with_zc */
         *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
+    if (*features & PRI_URING_DONTFORK && io_uring_ring_dontfork(ring) < 0)
+        *features &= ~(uint32_t)PRI_URING_DONTFORK;
     *calls = *features & PRI_URING_FILES ? pri_uring_calls(&list.probe, options->mask, why) : 0;
-    return 0;
+    return options->restricted ? restrict_ring(ring, *features, *calls, options->env, why) : 0;
 }
 
 int pri_uring_open(struct io_uring *ring, uint32_t *out, uint64_t *calls,

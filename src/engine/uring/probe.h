@@ -24,6 +24,7 @@
     X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
     X(NOSIGNAL, "rwf_nosignal", "each write to a pipe keeps SIGPIPE off by its own means")         \
     X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")                                   \
+    X(DONTFORK, "dontfork", "a child of fork has the memory of the ring, too")                     \
     X(FILES, "files", "all calls of files go to threads of the loop")
 
 enum {
@@ -38,10 +39,20 @@ enum {
 #undef PRI_URING_ENUM
 };
 
-/* Make a ring (disabled, if it has SINGLE_ISSUER) and find out which features are in force, and which calls
+enum { PRI_URING_OPS = 256 };
+
+/* Make a ring (disabled, if it has SINGLE_ISSUER or is restricted) and find out which features are in force, and which calls
  * (os/call.h) it does.  why may be NULL.  0, or a negated system number, and then there is no ring. */
 int pri_uring_open(struct io_uring *ring, uint32_t *features, uint64_t *calls,
                    const pri_engine_options *options, pri_why *why);
+
+/* restrict.c: from now on (from the enabling of the ring, which is disabled) it does nothing but the
+ * opcodes in allowed and what the engine registers.  0, or a negated system number. */
+int pri_uring_restrict(struct io_uring *ring, uint32_t features, const bool allowed[PRI_URING_OPS],
+                       const pro_env *env);
+
+/* call.c: the opcodes of these calls are allowed. */
+void pri_uring_allow_calls(uint64_t calls, bool allowed[PRI_URING_OPS]);
 
 /* call.c: the calls that a ring with these opcodes does, but for those that are masked, as bits of
  * 1 << PRI_CALL_*; says which it does not, if why is not NULL. */

@@ -38,3 +38,19 @@ void *pri_os_realloc(void *ctx, void *ptr, size_t size)
 }
 
 uintptr_t pri_os_thread_self(void) { return (uintptr_t)pthread_self(); }
+
+/* ---- Fork ----------------------------------------------------------------------------------- */
+
+static unsigned generation;
+
+static void in_child(void) { generation++; }
+
+/* Where there is no memory for it (some bytes) a child is not told apart. */
+static void tell_child(void) { pthread_atfork(NULL, NULL, in_child); }
+
+unsigned pri_os_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, tell_child);
+    return generation;
+}

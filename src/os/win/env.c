@@ -48,3 +48,5 @@ void *pri_os_realloc(void *ctx, void *ptr, size_t size)
 }
 
 uintptr_t pri_os_thread_self(void) { return GetCurrentThreadId(); }
+
+unsigned pri_os_generation(void) { return 0; }

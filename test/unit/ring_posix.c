@@ -1,0 +1,169 @@
+/* What a ring is told of its own safety: a restricted one refuses what this library never asks for, and
+ * its memory does not go to a child of fork.  Seen from inside: the tests put entries of their own into it. */
+#include "unit.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <proactor.h>
+
+#include "core/loop.h"
+#include "engine/uring/state.h"
+
+enum { MINE = 0x77 }; /* a sequence number, with the tag of an entry whose completion is ignored */
+
+static pro_loop *make(int restricted, const char *mask)
+{
+    pro_loop        *loop;
+    pro_loop_options options = {
+        .version = PRO_VERSION, .engine = PRO_ENGINE_URING, .mask = mask, .restricted = restricted};
+    if (pro_loop_new(&loop, &options) != PRO_OK) UNIT_SKIP("this engine is refused here");
+    CHECK_EQ(pro_loop_poll(loop), 0); /* the ring is enabled */
+    return loop;
+}
+
+/* What the kernel says to an entry with this opcode and these flags. */
+static int asked(pro_loop *loop, uint8_t opcode, uint8_t flags)
+{
+    uring               *u = uring_of(loop);
+    struct io_uring_sqe *sqe = entry(u);
+    CHECK(sqe != NULL);
+    sqe->opcode = opcode;
+    sqe->flags = flags;
+    sqe->user_data = (uint64_t)MINE << ADDRESS_BITS | OWN_CANCEL;
+    io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
+    const struct io_uring_cq *cq = &u->ring.cq;
+    int                       submitted =
+        io_uring_enter((unsigned)u->ring.ring_fd, unsubmitted(u), 1, IORING_ENTER_GETEVENTS, NULL);
+    CHECK(submitted > 0);
+    for (unsigned at = *cq->khead; at != io_uring_smp_load_acquire(cq->ktail); at++) {
+        const struct io_uring_cqe *cqe = &cq->cqes[at & cq->ring_mask];
+        if (cqe->user_data == sqe->user_data) {
+            int result = cqe->res;
+            pro_loop_poll(loop); /* takes it */
+            return result;
+        }
+    }
+    CHECK(!"no completion");
+    return 0;
+}
+
+static int registered(pro_loop *loop)
+{
+    int fd = uring_of(loop)->wake_fd;
+    return io_uring_register((unsigned)uring_of(loop)->ring.ring_fd, IORING_REGISTER_EVENTFD, &fd,
+                             1);
+}
+
+static void on_slept(pro_op *op) { *(int *)op->user += op->error == PRO_OK; }
+
+static void works_and_ends(pro_loop *loop)
+{
+    int    slept = 0;
+    pro_op op = {.user = &slept};
+    pro_sleep(&op, loop, PRO_USEC, on_slept);
+    CHECK(pro_loop_run(loop) > 0);
+    CHECK_EQ(slept, 1);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+}
+
+static bool says(pro_loop *loop, const char *what)
+{
+    char text[4096];
+    pro_loop_explain(loop, text, sizeof text);
+    return strstr(text, what) != NULL;
+}
+
+UNIT(a_restricted_ring_refuses_an_opcode_that_the_library_never_uses)
+{
+    pro_loop *loop = make(1, NULL);
+    CHECK(says(loop, "restricted to the opcodes"));
+    CHECK_EQ(asked(loop, IORING_OP_NOP, 0), -EACCES);
+    CHECK_EQ(asked(loop, IORING_OP_SPLICE, 0), -EACCES);
+    CHECK_EQ(asked(loop, IORING_OP_MSG_RING, 0), -EACCES);
+    works_and_ends(loop);
+}
+
+UNIT(a_restricted_ring_refuses_a_flag_that_the_library_never_uses)
+{
+    pro_loop *loop = make(1, NULL);
+    CHECK_EQ(asked(loop, IORING_OP_TIMEOUT_REMOVE, IOSQE_IO_LINK), -EACCES);
+    CHECK_EQ(asked(loop, IORING_OP_TIMEOUT_REMOVE, 0), -ENOENT); /* by itself it is asked */
+    works_and_ends(loop);
+}
+
+UNIT(a_restricted_ring_refuses_to_register_what_the_library_never_registers)
+{
+    pro_loop *loop = make(1, NULL);
+    CHECK_EQ(registered(loop), -EACCES);
+    works_and_ends(loop);
+}
+
+UNIT(calls_of_files_that_are_masked_are_refused_by_a_restricted_ring)
+{
+    pro_loop *loop = make(1, "files");
+    CHECK_EQ(asked(loop, IORING_OP_OPENAT, 0), -EACCES);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+    loop = make(1, NULL);
+    CHECK(asked(loop, IORING_OP_OPENAT, 0) != -EACCES);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+}
+
+UNIT(a_ring_that_is_not_restricted_takes_all_of_it)
+{
+    pro_loop *loop = make(0, NULL);
+    CHECK(!says(loop, "restricted"));
+    CHECK_EQ(asked(loop, IORING_OP_NOP, 0), 0);
+    CHECK_EQ(asked(loop, IORING_OP_TIMEOUT_REMOVE, IOSQE_IO_LINK), -ENOENT);
+    CHECK_EQ(registered(loop), 0);
+    works_and_ends(loop);
+}
+
+UNIT(the_environment_restricts_too)
+{
+    setenv("PROACTOR_RESTRICTED", "1", 1);
+    pro_loop *loop = make(0, NULL);
+    unsetenv("PROACTOR_RESTRICTED");
+    CHECK_EQ(asked(loop, IORING_OP_NOP, 0), -EACCES);
+    works_and_ends(loop);
+}
+
+UNIT(without_single_issuer_a_ring_is_restricted_as_well)
+{
+    pro_loop *loop = make(1, "single_issuer");
+    CHECK_EQ(asked(loop, IORING_OP_NOP, 0), -EACCES);
+    works_and_ends(loop);
+}
+
+/* ---- Fork ----------------------------------------------------------------------------------- */
+
+/* Is this page there, in a child of fork? */
+static int is_there_in_child(void *page)
+{
+    int   status;
+    pid_t child = fork();
+    if (child == 0) {
+        unsigned char there;
+        _exit(mincore(page, 1, &there) == 0 ? 1 : errno == ENOMEM ? 0 : 2);
+    }
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
+    return WEXITSTATUS(status);
+}
+
+UNIT(a_child_of_fork_has_none_of_the_rings_memory)
+{
+    pro_loop *loop = make(0, NULL);
+    CHECK_EQ(is_there_in_child(uring_of(loop)->ring.sq.sqes), 0);
+    CHECK_EQ(is_there_in_child(uring_of(loop)->ring.sq.ring_ptr), 0);
+    CHECK_EQ(is_there_in_child(uring_of(loop)->ring.cq.ring_ptr), 0);
+    works_and_ends(loop);
+}
+
+UNIT(with_that_masked_it_has)
+{
+    pro_loop *loop = make(0, "dontfork");
+    CHECK_EQ(is_there_in_child(uring_of(loop)->ring.sq.sqes), 1);
+    works_and_ends(loop);
+}
