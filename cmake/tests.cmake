@@ -34,6 +34,9 @@ if(sources)
         pro_step(conform-${form} COMMAND $<TARGET_FILE:conform> --engine={engine} --form=${form}
             ENGINES ${engines} CONFIGS release asan clang)
     endforeach()
+    # And while signals without SA_RESTART interrupt whatever the loop's thread calls, twice a millisecond.
+    pro_step(conform-signals COMMAND $<TARGET_FILE:conform> --engine={engine} --signals=500
+        ENGINES ${engines} CONFIGS release asan)
     pro_step(conform-shards COMMAND $<TARGET_FILE:conform> --engine={engine} --shards=4
         ENGINES ${engines} CONFIGS release tsan)
     pro_step(conform-shards-await COMMAND $<TARGET_FILE:conform> --engine={engine} --shards=4

@@ -37,6 +37,15 @@ void t_os_descriptors_restore(void);
 /* As in pro_env, of all loops of the tests: so that a system without such a limit can pretend. */
 int t_os_fault(void *ctx, const char *call);
 
+/* Have a signal interrupt this thread again and again, every so many microseconds, with a handler that does
+ * nothing and without SA_RESTART: every call that can say EINTR says it now and then; until the end is
+ * said.  false: there are no such signals here. */
+bool t_os_signals_begin(unsigned us);
+void t_os_signals_end(void);
+
+/* How many have come, to all threads. */
+unsigned long t_os_signals_taken(void);
+
 /* How many times slower than usual the program runs, by the looks of it: 1, 5, 20. */
 int t_os_slowness(void);
 

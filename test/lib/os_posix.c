@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -172,3 +174,37 @@ void t_os_descriptors_restore(void)
     if (limited) setrlimit(RLIMIT_NOFILE, &limit_before);
     limited = false;
 }
+
+/* ---- Signals that interrupt ----------------------------------------------------------------------- */
+
+static atomic_ulong          taken;
+static _Thread_local timer_t interrupter;
+static _Thread_local bool    is_interrupted;
+
+static void take(int number)
+{
+    (void)number;
+    atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed);
+}
+
+bool t_os_signals_begin(unsigned us)
+{
+    int              number = SIGRTMAX - 1; /* no sentence uses it */
+    struct sigaction action = {.sa_handler = take};
+    struct sigevent  event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = number};
+    struct timespec  every = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+    event._sigev_un._tid = gettid();
+    if (sigaction(number, &action, NULL) != 0) abort();
+    if (timer_create(CLOCK_MONOTONIC, &event, &interrupter) != 0) abort();
+    is_interrupted = true;
+    return timer_settime(interrupter, 0, &(struct itimerspec){every, every}, NULL) == 0;
+}
+
+void t_os_signals_end(void)
+{
+    if (!is_interrupted) return;
+    is_interrupted = false;
+    timer_delete(interrupter);
+}
+
+unsigned long t_os_signals_taken(void) { return atomic_load(&taken); }

@@ -149,3 +149,13 @@ int t_os_fault(void *ctx, const char *call)
 /* ---- How fast we are ------------------------------------------------------------------------- */
 
 int t_os_slowness(void) { return 1; }
+
+bool t_os_signals_begin(unsigned us)
+{
+    (void)us;
+    return false;
+}
+
+void t_os_signals_end(void) {}
+
+unsigned long t_os_signals_taken(void) { return 0; }

@@ -56,12 +56,23 @@ peer raw_accept(peer listener)
     return fd;
 }
 
+/* A connect that a signal interrupted goes on by itself. */
+static int finish_connect(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    socklen_t     len = sizeof errno;
+    while (poll(&p, 1, -1) < 0 && errno == EINTR) continue;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &errno, &len) < 0 || errno ? -1 : 0;
+}
+
 peer raw_connect(const pro_address *address)
 {
     struct sockaddr_in in;
     int                fd = stream_socket(0);
     to_system(address, &in);
-    PEER_CHECK("connect", connect(fd, (struct sockaddr *)&in, sizeof in));
+    int result = connect(fd, (struct sockaddr *)&in, sizeof in);
+    if (result < 0 && errno == EINTR) result = finish_connect(fd);
+    PEER_CHECK("connect", result);
     return fd;
 }
 

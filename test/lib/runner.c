@@ -57,6 +57,7 @@ static struct options {
     uint64_t    seed;
     long        count;
     unsigned    shards;
+    unsigned    signals_us; /* 0: none */
     uint64_t    timeout_ns;
     bool        quiet, list, times, keep_going;
 } options;
@@ -77,6 +78,7 @@ static int usage(const char *argument)
         "                   short by an error of the weather, but what holds always must hold\n"
         "  --count=N        how much the randomised sentences do\n"
         "  --shards=N       each sentence on a shard of a runtime, so many at once\n"
+        "  --signals=US     with signals that interrupt each sentence's thread, every US microseconds\n"
         "  --timeout=S      seconds for one sentence\n"
         "  --list           the sentences\n"
         "  --quiet          failures and the last line only\n"
@@ -166,7 +168,10 @@ static int parse(int argc, char **argv)
             if (!choose_plan(v)) return usage(a);
         } else if ((v = value_of(a, "--count")) != NULL)
             options.count = strtol(v, NULL, 10);
-        else if ((v = value_of(a, "--shards")) != NULL) {
+        else if ((v = value_of(a, "--signals")) != NULL) {
+            options.signals_us = (unsigned)strtoul(v, NULL, 10);
+            if (options.signals_us == 0) return usage(a);
+        } else if ((v = value_of(a, "--shards")) != NULL) {
             options.shards = (unsigned)strtoul(v, NULL, 10);
             if (options.shards == 0 || options.shards > SHARDS_MAX) return usage(a);
         } else if ((v = value_of(a, "--timeout")) != NULL)
@@ -287,11 +292,13 @@ void t_run_sentence(t_run_state *run)
 {
     t_os_event *over = run->over;
     int         now = T_RUNNING;
-    bool        has_world = run->engine == PRO_ENGINE_SIM && options.shards == 0;
+    if (options.signals_us > 0 && !t_os_signals_begin(options.signals_us)) abort();
+    bool has_world = run->engine == PRO_ENGINE_SIM && options.shards == 0;
     if (has_world)
         t_world_run(run, options.faults, sentence_body, run);
     else
         sentence_body(run);
+    t_os_signals_end();
     if (atomic_compare_exchange_strong(&run->outcome, &now, run->verdict) || has_world)
         t_os_event_set(over);
 }
@@ -334,6 +341,7 @@ static void print_failure(const t_run_state *run, const char *engine)
     if (options.plan) printf(" --plan=%s", options.plan);
     if (options.form != T_FORM_CALLBACK) printf(" --form=%s", forms[options.form]);
     if (options.shards > 0) printf(" --shards=%u", options.shards);
+    if (options.signals_us > 0) printf(" --signals=%u", options.signals_us);
     if (options.count > 0) printf(" --count=%ld", options.count);
     printf("\n");
 }
@@ -343,8 +351,10 @@ static int print_sum(void)
     if (options.plan)
         printf("report: plan %s: of %d sentences the weather struck in %d, and cut %d short\n",
                options.plan, passed, struck, cut);
+    if (options.signals_us > 0) printf("report: %lu signals interrupted\n", t_os_signals_taken());
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     fflush(stdout);
+    if (options.signals_us > 0 && t_os_signals_taken() == 0) return 1;
     return failed == 0 ? 0 : 1;
 }
 

@@ -108,7 +108,13 @@ bool t_has_pidfds(void)
     return fd >= 0;
 }
 
-void t_steal_child(int64_t pid) { MUST(waitpid((pid_t)pid, NULL, 0)); }
+void t_steal_child(int64_t pid)
+{
+    pid_t got;
+    do got = waitpid((pid_t)pid, NULL, 0);
+    while (got < 0 && errno == EINTR);
+    MUST(got);
+}
 
 void t_name_of_fd(intptr_t fd, char *buf, size_t size)
 {
