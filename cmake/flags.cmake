@@ -27,8 +27,8 @@ add_compile_options(-fno-tree-slp-vectorize)
 
 # The presets turn warnings into errors; a build without them, with a compiler that we have not
 # seen, does not.
-add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-    -Wpointer-arith -Wvla)
+add_compile_options(-Wall -Wextra -Wshadow -Wpointer-arith -Wvla
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
 
 # The call site of an operation is a string in the program: a short one, and the same one wherever
 # the tree was built.

@@ -163,6 +163,10 @@ endforeach()
 pro_step(gates CONFIGS release
     COMMAND python3 ${PROJECT_SOURCE_DIR}/bench/gates.py ${PROJECT_BINARY_DIR})
 
+# The servers that bench/tcp measures, built here, and a few echoes by each.
+pro_step(bench-peers CONFIGS release
+    COMMAND python3 ${PROJECT_SOURCE_DIR}/bench/smoke.py ${PROJECT_BINARY_DIR})
+
 # ---- models: protocols on paper, checked by spin -------------------------------------------------
 
 pro_step(models COMMAND sh ${PROJECT_SOURCE_DIR}/test/model/run.sh CONFIGS release)
