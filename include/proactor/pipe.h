@@ -12,7 +12,8 @@
  *   PRO_EIO      a terminal that is gone
  *
  * pro_socket_adopt (net.h) makes such a stream of any descriptor that is one.  A file is one as well: read
- * and written from its position on, always ready, so that the disk may hold up the loop. */
+ * and written from its position on, by the loop's pool of threads (blocking.h), since a disk never says that
+ * it would wait. */
 #ifndef PROACTOR_PIPE_H
 #define PROACTOR_PIPE_H
 

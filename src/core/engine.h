@@ -66,6 +66,7 @@ typedef enum pri_handle_kind {
 #define PRI_PLAIN_SHARED 0x01u   /* the blocking mode of its descriptor is that of others, too */
 #define PRI_PLAIN_NO_READ 0x02u  /* it can only be written to */
 #define PRI_PLAIN_NO_WRITE 0x04u /* or only be read from */
+#define PRI_PLAIN_FILE 0x08u     /* it never says that it would wait, and may: for the pool */
 
 /* pri_step.flags that an engine reads. */
 #define PRI_STEP_VECTORS 0x01u /* data = a pri_side with vectors */

@@ -12,6 +12,7 @@
  *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
 #include "core/buffers.h"
 #include "core/call.h"
+#include "core/job.h"
 
 static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
 
@@ -99,6 +100,17 @@ static int refusal(const pro_handle *handle, pri_op_kind kind, pri_direction dir
     return handle->pri_fd < 0 && !is_over ? PRO_ENOTCONN : PRO_OK;
 }
 
+/* To the engine; or to the pool, what might wait and never says so. */
+static inline void start_step(pro_op *op)
+{
+    const pri_step *step = &op->pri_kernel_step;
+    if (PRI_RARELY(step->flags & PRI_STEP_BY_CALL) && step->handle->pri_kind == PRI_SOCKET &&
+        step->handle->pri_family & PRI_PLAIN_FILE)
+        pri_job_start_pooled(op);
+    else
+        pri_op_start(op);
+}
+
 void pri_handle_start(pro_handle *handle, pri_direction direction)
 {
     const pri_link *queue = &handle->pri_queue[direction];
@@ -115,7 +127,7 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
         int         error = refusal(handle, kind, direction);
         if (!error && kind != PRI_OP_SHUTDOWN) {
             if (handle->pri_flags & PRI_HANDLE_PLAIN) op->pri_kernel_step.flags |= PRI_STEP_BY_CALL;
-            pri_op_start(op);
+            start_step(op);
             return;
         }
         if (!error) error = handle->pri_flags & PRI_HANDLE_HOLE ? PRO_EPIPE : shut_down(handle);
@@ -296,7 +308,7 @@ static void transferred(pro_op *op, const pri_record *record)
     else if (error)
         complete(op, error, op->value);
     else
-        pri_op_start(op); /* between two steps of a composed operation */
+        start_step(op); /* between two steps of a composed operation */
 }
 
 /* A message with what stands beside it: the handler may ask for that; what it leaves is closed.  After the

@@ -23,9 +23,15 @@ void pri_job_start_step(pro_op *op)
         pri_op_start(op);
         return;
     }
+    pri_job_start_pooled(op);
+}
+
+void pri_job_start_pooled(pro_op *op)
+{
+    pri_step *step = &op->pri_kernel_step;
     step->op_state = PRI_STARTED;
     step->flags |= PRI_STEP_POOLED;
-    pri_pool_start(loop, step);
+    pri_pool_start(op->pri_loop, step);
 }
 
 void pri_job_start(pro_op *op, pri_job_fn *fn, void *arg)
@@ -46,13 +52,29 @@ void pri_job_refuse(pro_op *op, int error)
     pri_job_done(op->pri_loop, step);
 }
 
+/* A receive or a send on a stream that is a file. */
+static int64_t transfer(const pri_engine *engine, const pri_step *step)
+{
+    bool           in = step->kind == PRI_STEP_RECV;
+    const pro_vec  whole = {step->data, step->len};
+    pri_side      *side = step->flags & PRI_STEP_VECTORS ? step->data : NULL;
+    const pro_vec *vecs = side ? &side->vecs[side->first] : &whole;
+    size_t         count = side ? side->count - side->first : 1;
+    pri_call       call = {.what = in ? PRI_CALL_FILE_READ : PRI_CALL_FILE_WRITE,
+                           .fd = step->handle->pri_fd,
+                           .offset = PRI_CALL_AT_POSITION};
+    return engine->call(&call, vecs, count);
+}
+
 int64_t pri_job_run(pri_step *step)
 {
     if (step->kind == PRI_STEP_JOB) return ((pri_job_fn *)(uintptr_t)step->len)(step->data);
-    const pro_op *op = pro_container_of(step, pro_op, pri_kernel_step);
-    pri_side     *side = step->data;
-    int64_t       result = op->pri_loop->engine->call(&side->call, &side->vecs[side->first],
-                                                      side->count - side->first);
+    const pri_engine *engine = pro_container_of(step, pro_op, pri_kernel_step)->pri_loop->engine;
+    pri_side         *side = step->data;
+    int64_t           result =
+        step->kind == PRI_STEP_CALL
+                      ? engine->call(&side->call, &side->vecs[side->first], side->count - side->first)
+                      : transfer(engine, step);
     if (result >= 0) return result;
     pri_job_of(step)->system = (int32_t)-result;
     return pri_os_error((int)result);

@@ -365,7 +365,8 @@ int pri_take_descriptor(pro_handle *handle, pri_handle_kind kind, pro_loop *loop
     handle->pri_family = (uint8_t)local.family;
     if (what & PRI_OS_PLAIN)
         pri_be_plain(handle, (what & PRI_OS_NO_READ ? PRI_PLAIN_NO_READ : 0) |
-                                 (what & PRI_OS_NO_WRITE ? PRI_PLAIN_NO_WRITE : 0));
+                                 (what & PRI_OS_NO_WRITE ? PRI_PLAIN_NO_WRITE : 0) |
+                                 (what & PRI_OS_FILE ? PRI_PLAIN_FILE : 0));
     return PRO_OK;
 }
 

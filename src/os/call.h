@@ -36,6 +36,9 @@ typedef enum pri_call_what {
         PRI_CALL_KINDS
 } pri_call_what;
 
+/* offset of a transfer: where the file stands, which moves. */
+#define PRI_CALL_AT_POSITION UINT64_MAX
+
 #define PRI_FILE_TEMPORARY 0x10000u /* beside PRO_FILE_*: without a name */
 
 struct pri_record;

@@ -92,7 +92,7 @@ typedef struct pri_net {
 } pri_net;
 
 enum { PRI_OS_STREAM_PAIR, PRI_OS_DATAGRAM_PAIR, PRI_OS_PIPE };
-enum { PRI_OS_PLAIN = 1 /* no socket */, PRI_OS_NO_READ = 2, PRI_OS_NO_WRITE = 4 };
+enum { PRI_OS_PLAIN = 1 /* no socket */, PRI_OS_NO_READ = 2, PRI_OS_NO_WRITE = 4, PRI_OS_FILE = 8 };
 
 enum { PRI_OPT_REUSE_PORT = 100, PRI_OPT_V6ONLY, PRI_OPT_STEER_BY_CPU };
 

@@ -1,7 +1,10 @@
 /* Pipes and pairs: streams that are made here.
  * Covers 15 (pipes), 21, 27 (pipes), 31 of the list, and exactly once over them. */
-#include "lib/net.h"
+#include <string.h>
+
+#include "lib/files.h"
 #include "lib/os.h"
+#include "lib/world.h"
 
 /* What is sent on b is received on a. */
 static t_pair *pipe_new(pro_loop *loop)
@@ -256,6 +259,92 @@ CONFORM(pipes_and_pairs_without_descriptors_stay_the_callers)
     CHECK_ERROR(pro_pipe_pair(&none->a, &none->b, loop, NULL), PRO_OK);
     t_pair_close(loop, none);
     t_pair_close(loop, pipe);
+}
+
+/* ---- Files as streams ------------------------------------------------------------------------- */
+
+enum { FILE_LEN = 500000 };
+
+static int no_threads(void *ctx, const char *call)
+{
+    (void)ctx;
+    int number = 1;
+    while (pro_error_from_system(number) != PRO_ENOMEM) number++;
+    return strcmp(call, "thread") == 0 ? number : 0;
+}
+
+static pro_socket *file_stream(pro_loop *loop, const char *path)
+{
+    pro_socket *s = t_new(pro_socket);
+    CHECK_ERROR(pro_socket_adopt(s, loop, NULL, t_open(path)), PRO_OK);
+    return s;
+}
+
+CONFORM(a_file_as_a_stream_is_read_and_written_where_it_stands)
+{
+    pro_loop   *loop = t_loop();
+    const char *dir = t_dir(loop), *path = t_in(dir, "stream");
+    t_op       *ops = t_array(t_op, 6);
+    char       *in = t_alloc(FILE_LEN + 1);
+    t_file_make(path, FILE_LEN, 3);
+    pro_socket *s = file_stream(loop, path);
+    for (int i = 0; i < 3; i++) /* behind each other, though threads do them */
+        pro_recv_exactly(&ops[i].op, s, in + i * 1000, 1000, t_done);
+    pro_vec vecs[2] = {{in + 3000, 5}, {in + 3005, FILE_LEN - 3005}};
+    pro_recvv_exactly(&ops[3].op, s, vecs, 2, t_done);
+    pro_recv(&ops[4].op, s, in, 1, t_done);
+    t_run(loop);
+    for (int i = 0; i < 3; i++) CHECK_DONE(&ops[i], PRO_OK, 1000);
+    CHECK_DONE(&ops[3], PRO_OK, FILE_LEN - 3000);
+    CHECK_DONE(&ops[4], PRO_EOF, 0);
+    pro_send_all(&ops[5].op, s, in, FILE_LEN, t_done); /* at its end */
+    t_run(loop);
+    CHECK_DONE(&ops[5], PRO_OK, FILE_LEN);
+    t_close(loop, s);
+    CHECK_EQ(t_file_size(path), 2 * FILE_LEN);
+    t_file_check(path, FILE_LEN, 3, 0);
+    t_dir_remove(loop, dir);
+}
+
+/* The disk could hold up the loop, and no engine would be told. */
+CONFORM(a_file_as_a_stream_is_read_by_the_pool_or_not_at_all)
+{
+    pro_loop_options options = t_loop_options();
+    options.env.fault = no_threads;
+    pro_loop   *loop = t_loop_with(&options), *other = t_loop();
+    const char *dir = t_dir(other), *path = t_in(dir, "stream");
+    t_op       *recv = t_new_op();
+    char        in[10];
+    t_file_make(path, 10, 3);
+    pro_socket *s = file_stream(loop, path);
+    pro_recv(&recv->op, s, in, 10, t_done);
+    t_run(loop);
+    CHECK_DONE(recv, PRO_ENOMEM, 0);
+    t_close(loop, s);
+    t_dir_remove(other, dir);
+}
+
+CONFORM(a_close_of_a_file_as_a_stream_waits_for_the_thread_that_reads_it)
+{
+    pro_loop   *loop = t_loop();
+    const char *dir = t_dir(loop), *path = t_in(dir, "stream");
+    char       *in = t_alloc(FILE_LEN);
+    t_file_make(path, FILE_LEN, 3);
+    for (int i = 0; i < t_rounds(100); i++) {
+        t_op       *ops = t_array(t_op, 4), *close = t_new_op();
+        pro_socket *s = file_stream(loop, path);
+        for (int k = 0; k < 4; k++) pro_recv_exactly(&ops[k].op, s, in + k * 10000, 10000, t_done);
+        if (i % 2) pro_cancel(&ops[i % 4].op);
+        pro_close(&close->op, s, t_done);
+        t_run(loop);
+        CHECK_DONE(close, PRO_OK, 0);
+        for (int k = 0; k < 4; k++) {
+            CHECK_EQ(ops[k].done, 1);
+            CHECK(ops[k].error == PRO_ECANCELED || ops[k].error == PRO_OK);
+            CHECK_LT(ops[k].order, close->order);
+        }
+    }
+    t_dir_remove(loop, dir);
 }
 
 /* ---- A random program over streams of several kinds ------------------------------------------ */

@@ -134,6 +134,10 @@ static const struct row iocp[] = {
     {"a_reset_that_a_leased_receive_was_told_is_remembered", leases},
     {"a_pool_of_nothing_or_too_much_is_refused", leases},
     {"operations_of_every_other_kind_complete_once", "not tried on Windows as yet"},
+    {"a_file_as_a_stream_is_read_and_written_where_it_stands", "no files as streams here as yet"},
+    {"a_file_as_a_stream_is_read_by_the_pool_or_not_at_all", "no files as streams here as yet"},
+    {"a_close_of_a_file_as_a_stream_waits_for_the_thread_that_reads_it",
+     "no files as streams here as yet"},
 };
 
 static bool is_system(pro_engine engine)

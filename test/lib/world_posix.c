@@ -51,7 +51,8 @@ void t_write_file(const char *path, const char *text)
 
 intptr_t t_open(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC);
     MUST(fd);
     return fd;
 }

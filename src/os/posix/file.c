@@ -24,6 +24,7 @@ _Static_assert(sizeof(pro_vec) == sizeof(struct iovec), "a vector of ours is one
 #if defined(PROACTOR_CHECKED) && defined(SYS_preadv)
 #define preadv(fd, vecs, count, offset)                                                            \
     syscall(SYS_preadv, fd, vecs, count, (unsigned long)(offset), 0ul)
+#define readv(fd, vecs, count) syscall(SYS_readv, fd, vecs, count)
 #endif
 
 static int64_t answer(int64_t result) { return result < 0 ? -errno : result; }
@@ -200,6 +201,8 @@ static int64_t transfer(const pri_call *call, const pro_vec *ours, size_t count)
     const struct iovec *vecs = (const struct iovec *)(const void *)ours;
     int                 n = count < IOV_MAX ? (int)count : IOV_MAX, fd = (int)call->fd;
     off_t               offset = (off_t)call->offset;
+    if (call->offset == PRI_CALL_AT_POSITION)
+        return answer(call->what == PRI_CALL_FILE_WRITE ? writev(fd, vecs, n) : readv(fd, vecs, n));
     return answer(call->what == PRI_CALL_FILE_WRITE ? pwritev(fd, vecs, n, offset)
                                                     : preadv(fd, vecs, n, offset));
 }

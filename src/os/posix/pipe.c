@@ -70,7 +70,8 @@ int pri_posix_look(const pro_env *env, intptr_t fd)
     int flags = fcntl((int)fd, F_GETFL);
     if (flags < 0) return -errno;
     int mode = flags & O_ACCMODE;
-    return PRI_OS_PLAIN | (mode == O_WRONLY ? PRI_OS_NO_READ : 0) |
+    int is_file = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+    return PRI_OS_PLAIN | (is_file ? PRI_OS_FILE : 0) | (mode == O_WRONLY ? PRI_OS_NO_READ : 0) |
            (mode == O_RDONLY ? PRI_OS_NO_WRITE : 0);
 }
 

@@ -164,13 +164,14 @@ static int64_t open_temporary(const pri_call *call)
 /* One piece; the bytes, or a negated number. */
 static int64_t transfer_piece(const pri_call *call, const pro_vec *vec, size_t skip, uint64_t at)
 {
-    OVERLAPPED where = {.Offset = (DWORD)at, .OffsetHigh = (DWORD)(at >> 32)};
-    size_t     left = vec->len - skip;
-    DWORD      len = left < 1u << 30 ? (DWORD)left : 1u << 30, bytes = 0;
-    char      *data = (char *)vec->base + skip;
-    bool       writes = call->what == PRI_CALL_FILE_WRITE;
-    BOOL       done = writes ? WriteFile(handle_of(call), data, len, &bytes, &where)
-                             : ReadFile(handle_of(call), data, len, &bytes, &where);
+    OVERLAPPED  where = {.Offset = (DWORD)at, .OffsetHigh = (DWORD)(at >> 32)};
+    size_t      left = vec->len - skip;
+    DWORD       len = left < 1u << 30 ? (DWORD)left : 1u << 30, bytes = 0;
+    char       *data = (char *)vec->base + skip;
+    bool        writes = call->what == PRI_CALL_FILE_WRITE;
+    OVERLAPPED *place = at < PRI_CALL_AT_POSITION ? &where : NULL;
+    BOOL        done = writes ? WriteFile(handle_of(call), data, len, &bytes, place)
+                              : ReadFile(handle_of(call), data, len, &bytes, place);
     if (done) return bytes;
     DWORD error = GetLastError();
     if (!writes && error == ERROR_HANDLE_EOF) return 0;
@@ -184,7 +185,9 @@ static int64_t transfer(const pri_call *call, const pro_vec *vecs, size_t count)
     int64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t done = 0; done < vecs[i].len;) {
-            int64_t n = transfer_piece(call, &vecs[i], done, call->offset + (uint64_t)total);
+            bool     stays = call->offset == PRI_CALL_AT_POSITION;
+            uint64_t place = stays ? call->offset : call->offset + (uint64_t)total;
+            int64_t  n = transfer_piece(call, &vecs[i], done, place);
             if (n < 0) return total ? total : n; /* it comes again, by itself */
             total += n;
             done += (size_t)n;
