@@ -69,8 +69,8 @@ struct pro_handle {
     intptr_t   pri_fd;       /* a descriptor, or a SOCKET */
     pri_link   pri_of_scope; /* of the open handles of its scope */
     pri_link   pri_queue[2]; /* operations by direction, the first one in the kernel */
-    pri_link   pri_closers;  /* closes that wait for the end */
-    uint64_t   pri_engine[4];
+    pri_link  *pri_closers;  /* the first of the closes that wait for the end, a circle; or NULL */
+    uint64_t   pri_engine[3];
     uint32_t   pri_live;       /* operations until their handlers began */
     uint16_t   pri_connecting; /* connects not yet completed: reads wait */
     uint8_t    pri_state;

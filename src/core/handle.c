@@ -8,7 +8,7 @@
  * Invariants:
  *   at most the head of a queue is STARTED
  *   pri_live     = operations of this handle that are counted and not yet delivered
- *   pri_closers  is not empty  ==>  state == CLOSING
+ *   pri_closers  is not NULL   ==>  state == CLOSING
  *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
 #include "core/buffers.h"
 #include "core/call.h"
@@ -37,7 +37,6 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
     };
     pri_list_init(&handle->pri_queue[PRI_READ]);
     pri_list_init(&handle->pri_queue[PRI_WRITE]);
-    pri_list_init(&handle->pri_closers);
     if (pro_scope_closing(handle->pri_scope)) { /* nobody would close it any more */
         handle->pri_state = PRI_HANDLE_CLOSED;
         return;
@@ -478,10 +477,24 @@ void pri_handle_ended(pro_handle *handle, int error)
     handle->pri_state = PRI_HANDLE_CLOSED;
     pri_list_remove(&handle->pri_of_scope);
     handle->pri_loop->live_handles--;
-    for (; !pri_list_empty(&handle->pri_closers); error = PRO_OK)
-        pri_op_finish(op_of_queue(pri_list_pop(&handle->pri_closers)), error, 0);
+    for (pri_link *first; (first = handle->pri_closers); error = PRO_OK) {
+        handle->pri_closers = pri_list_empty(first) ? NULL : first->next;
+        pri_list_remove(first);
+        pri_op_finish(op_of_queue(first), error, 0);
+    }
     scope->pri_idle--;
     pri_scope_uncount(scope);
+}
+
+/* A list with no head of its own: a handle that is not closing, which is nearly every one, has a pointer for it. */
+static void wait_for_end(pro_handle *handle, pro_op *op)
+{
+    pri_link *first = handle->pri_closers;
+    pri_list_init(&op->pri_queue);
+    if (first)
+        pri_list_append(first, &op->pri_queue);
+    else
+        handle->pri_closers = &op->pri_queue;
 }
 
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
@@ -490,7 +503,7 @@ void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
         if (op) pri_op_finish(op, PRO_OK, 0);
         return;
     }
-    if (op) pri_list_append(&handle->pri_closers, &op->pri_queue);
+    if (op) wait_for_end(handle, op);
     if (abortive) handle->pri_flags |= PRI_HANDLE_ABORTIVE;
     if (handle->pri_state == PRI_HANDLE_CLOSING) return;
     handle->pri_state = PRI_HANDLE_CLOSING;
