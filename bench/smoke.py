@@ -7,11 +7,16 @@ the measuring programs themselves, for a moment.
 """
 import os
 import random
+import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import xml.etree.ElementTree
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "lib"))
 import peers  # noqa: E402
 
 MOST = 8 << 20  # some never stop to read, and would take more for ever
@@ -70,6 +75,26 @@ def measures(build, *words):
                    stdout=subprocess.DEVNULL)
 
 
+def makes_the_matrix(build):
+    """All of bench/matrix for a moment: its page has each section, with rows, and its plots are XML."""
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([sys.executable, os.path.join(HERE, "matrix.py"), build, "--quick", "--out", out],
+                       check=True, stdout=subprocess.DEVNULL)
+        with open(os.path.join(out, "trade-offs.md"), encoding="utf-8") as file:
+            sections = file.read().split("\n## ")[1:]
+        if len(sections) != 11:
+            raise AssertionError(f"the page has {len(sections)} sections")
+        for section in sections:
+            if len(re.findall(r"^\| .*\d.* \|$", section, re.MULTILINE)) < 2:
+                raise AssertionError(f"a section without figures: {section.splitlines()[0]}")
+        if shutil.which("gnuplot"):
+            plots = [name for name in os.listdir(out) if name.endswith(".svg")]
+            for name in plots:
+                xml.etree.ElementTree.parse(os.path.join(out, name))
+            if len(plots) != 5:
+                raise AssertionError(f"{len(plots)} plots")
+
+
 def main():
     build = sys.argv[1]
     subprocess.run(["cmake", "--build", build, "--target", "peers", "bench-load", "bench-tcp", "bench-pipeline"],
@@ -82,7 +107,8 @@ def main():
             run()
             passed += 1
             print(f"ok {name}")
-        except (AssertionError, OSError, subprocess.CalledProcessError) as why:
+        except (AssertionError, OSError, subprocess.CalledProcessError,
+                xml.etree.ElementTree.ParseError) as why:
             failed += 1
             print(f"FAIL {name}: {why}")
 
@@ -95,6 +121,7 @@ def main():
             step(row["name"], lambda: echoes(server))
     for name in ("tcp", "pipeline"):
         step(name, lambda: measures(build, name, "--quick", "--rounds", "1", "--connections", "10"))
+    step("matrix", lambda: makes_the_matrix(build))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed != 0
 

@@ -375,8 +375,8 @@ static void measure_shape(const struct load_shape *shape, const struct options *
     uint64_t           window_ns = o->window_us * UINT64_C(1000);
     size_t             len = list_lanes(lanes, o);
     pid_t              spinners[2] = {0, 0};
-    if (window_ns < shape->connections * UINT64_C(40000))
-        window_ns = shape->connections * UINT64_C(40000);
+    if (window_ns < shape->connections * UINT64_C(20000))
+        window_ns = shape->connections * UINT64_C(20000);
     printf("\n%u connection%s, %u bytes, %u in flight on each, windows of %.0f ms\n",
            shape->connections, shape->connections == 1 ? "" : "s", shape->size, shape->depth,
            (double)window_ns / 1e6);
