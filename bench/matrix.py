@@ -30,11 +30,9 @@ import matrix_plots  # noqa: E402
 
 @dataclasses.dataclass
 class Plan:
-    connections: str = "1,10,100,1000,5000"
+    messages: tuple = (("1,10,100", 16, 2), ("1000", 8, 2), ("5000", 6, 1))  # connections, rounds, parts
     sizes: str = "64,1024,16384"
-    rounds: int = 12
     window_us: int = 50000
-    parts: int = 2
     held: int = 9000
     traced_connections: int = 100
     traced_messages: int = 100
@@ -45,7 +43,8 @@ class Plan:
     conform: tuple = ()
 
 
-QUICK = Plan(connections="1,50", sizes="64", rounds=2, window_us=10000, parts=1, held=200, traced_connections=10,
+LONG = Plan(messages=(("1,10,100", 48, 4), ("1000", 24, 4), ("5000", 16, 2)), repeats=5, handler_ms=1000)
+QUICK = Plan(messages=(("1,50", 2, 1),), sizes="64", window_us=10000, held=200, traced_connections=10,
              traced_messages=20, repeats=1, handler_ms=60, compute_us=(1, 1000), configs=("release",),
              conform=("--only=clos",))
 
@@ -103,7 +102,7 @@ def main():
     parser.add_argument("--from", dest="source")
     options = parser.parse_args()
     build = os.path.abspath(options.build)
-    plan = QUICK if options.quick else Plan(rounds=40, parts=4, handler_ms=1000) if options.long else Plan()
+    plan = QUICK if options.quick else LONG if options.long else Plan()
     out = options.out or (os.path.join(os.path.dirname(build), "matrix") if options.quick else
                           os.path.join(ROOT, "docs", "benchmarks"))
     os.makedirs(out, exist_ok=True)

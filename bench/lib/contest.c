@@ -15,7 +15,8 @@
  *     wall    length of the window / messages that came back in it
  *     p50...  of a message, seen by the generator; the median over the rounds of each round's
  *
- * The window grows with the connections: each must have its turn several times in one.  With a single
+ * The window grows with the connections: each must have its turn several times in one, and once in the fifth
+ * of one that warms up.  With a single
  * connection both CPUs would halt between two messages: processes of idle priority keep them awake.
  *
  * Servers live for a part of the rounds, since two processes of one program differ for as long as they live. */
@@ -375,8 +376,8 @@ static void measure_shape(const struct load_shape *shape, const struct options *
     uint64_t           window_ns = o->window_us * UINT64_C(1000);
     size_t             len = list_lanes(lanes, o);
     pid_t              spinners[2] = {0, 0};
-    if (window_ns < shape->connections * UINT64_C(20000))
-        window_ns = shape->connections * UINT64_C(20000);
+    if (window_ns < shape->connections * UINT64_C(80000))
+        window_ns = shape->connections * UINT64_C(80000);
     printf("\n%u connection%s, %u bytes, %u in flight on each, windows of %.0f ms\n",
            shape->connections, shape->connections == 1 ? "" : "s", shape->size, shape->depth,
            (double)window_ns / 1e6);

@@ -138,7 +138,8 @@ def by_connections(results, size, value, text, best=True):
 
 def head(results):
     host = results.host
-    plan = host.get("plan", {})
+    rounds = [f"{results.control[c, s]['rounds']} at {c:,}" for c, s in sorted(results.control)
+              if s == results.sizes()[0]]
     void = sorted(f"{c} x {size_name(s)}" for c, s in results.control if results.is_void(c, s))
     return f"""# The trade-off matrix
 
@@ -147,7 +148,8 @@ coroutines. Made by `./dev bench matrix`, from the figures in `trade-offs.jsonl`
 [bench/README.md](../../bench/README.md), and what follows for the choice in [when not](../guide/when-not.md).
 
 {host['machine']}, {host['cpus']} CPUs, Linux {host['kernel']}, gcc {host['compiler']}, commit {host['commit']}, {host['date']}; load of the
-machine {host['load']} before and {host.get('load_after', '?')} after, this program's own included. {plan.get('rounds', '?')} rounds. A shape whose control (the same server
+machine {host['load']} before and {host.get('load_after', '?')} after, this program's own included. Rounds: {', '.join(rounds)}
+connections. A shape whose control (the same server
 against itself) is not within 1.5% is void, and proves nothing: {', '.join(void) if void else 'none is'}.
 **IOCP: throughput is not measurable under Wine**, which is what there is here to run it on; that it keeps the same contract is below.
 """
