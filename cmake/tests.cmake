@@ -74,6 +74,16 @@ if(sources)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()
+        # Sockets in slots of the ring: all of them; few, so that most have descriptors; and a table that a
+        # restricted ring, coroutines and shards have, too.
+        pro_step(conform-slots CONFIGS release asan COMMAND $<TARGET_FILE:conform> --engine=uring
+            --slots=4096)
+        pro_step(conform-slots-few CONFIGS release COMMAND $<TARGET_FILE:conform> --engine=uring
+            --slots=2)
+        pro_step(conform-slots-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
+            PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring --slots=64 --form=await)
+        pro_step(conform-slots-shards CONFIGS release tsan COMMAND $<TARGET_FILE:conform>
+            --engine=uring --slots=64 --shards=4)
         # A ring that refuses what the library never asks for: it never does.
         pro_step(conform-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
             PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring)

@@ -92,6 +92,8 @@ static int try_engine(pro_loop **loop, const pri_engine *engine, const pri_engin
 {
     int error = engine->probe(options, why);
     if (error) return pri_os_error(error);
+    if (options->fixed_slots && !(engine->caps & PRI_CAPS_SLOTS))
+        pri_why_add(why, "%s: no fixed_slots: every socket has a descriptor", engine->name);
     bool is_simulated = engine->clock_ns != NULL; /* faults are its own affair */
     if (!faults || is_simulated) return pri_loop_create(loop, engine, options, why);
     const pri_engine *layer = pri_faults_over(engine, faults, options->env, why);
@@ -164,6 +166,7 @@ int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *
         .restricted = options.restricted != 0,
         .pool_threads_max = options.pool_threads_max ? options.pool_threads_max : 4,
         .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,
+        .fixed_slots = options.fixed_slots,
         .env = &env,
     };
     return choose(loop, options.engine, &mine, faults, &why);

@@ -62,6 +62,7 @@ typedef struct pro_loop_options {
     uint32_t    pool_queue_max;   /* functions that may wait for one of them; 0: 256 */
     const char
         *faults; /* bad days by seed, "7" or "7:all": test.h; "" for none; NULL: PROACTOR_FAULTS */
+    uint32_t fixed_slots; /* at most so many sockets without a descriptor; 0: none.  See below */
 } pro_loop_options;
 
 /* precise_timers.  No timer ever runs early; how late it runs is a matter of the system.  On Linux it
@@ -76,6 +77,15 @@ typedef struct pro_loop_options {
  * library uses, and refuses all else with EACCES, for as long as it lives.  Where the kernel cannot do
  * that io_uring is refused: AUTO goes on to epoll.  Other engines have no ring, and are as they are.
  * Costs some instructions of the kernel's for each entry. */
+
+/* fixed_slots.  On io_uring (Linux 6.14 or newer) a TCP or Unix socket that is accepted, and a TCP socket
+ * that is opened or connected once the loop has run, lives in a table of the ring in place of the
+ * process's: each operation is a little cheaper, and it does not count against the limit of descriptors
+ * (ulimit -n), which only bounds the table: what is asked beyond it is cut to it.  When the table is full,
+ * further sockets have descriptors.  Nothing else changes: whoever asks for a descriptor
+ * (pro_socket_descriptor, pro_accept_take_descriptor, pro_copy_file) gets one, and the socket leaves its slot
+ * for it; pro_loop_stats counts those in use.  Other engines have no slots, and there the option means
+ * nothing; pro_loop_explain says what is in force. */
 
 /* What is in force for a pro_loop_options that is { PRO_VERSION }: all defaults.  Any thread. */
 PRO_API void pro_loop_options_init(pro_loop_options *options);
@@ -163,6 +173,7 @@ typedef struct pro_loop_stats {
     uint64_t wakes;        /* times another thread had to wake the engine */
     uint64_t allocations;  /* calls for memory since the loop was made */
     uint32_t live_ops, live_handles;
+    uint32_t slots, slots_used; /* of fixed_slots: in force; in use, or still being given back */
 } pro_loop_stats;
 
 /* Counters since the loop was made. */

@@ -66,7 +66,7 @@ PRO_API int pro_address_equal(const pro_address *a, const pro_address *b);
 struct pro_handle {
     pro_loop  *pri_loop;
     pro_scope *pri_scope;
-    intptr_t   pri_fd;       /* a descriptor, or a SOCKET */
+    intptr_t   pri_fd;       /* a descriptor, a SOCKET, or a slot (loop.h, fixed_slots) */
     pri_link   pri_of_scope; /* of the open handles of its scope */
     pri_link   pri_queue[2]; /* operations by direction, the first one in the kernel */
     pri_link  *pri_closers;  /* the first of the closes that wait for the end, a circle; or NULL */

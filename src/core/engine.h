@@ -35,7 +35,7 @@ typedef enum pri_step_kind {
     PRI_STEP_NONE,
     PRI_STEP_RECV,    /* data, len > 0; value = bytes, 0 is the end of the stream */
     PRI_STEP_SEND,    /* data, len > 0; value = bytes > 0, may be short; of a message all or none */
-    PRI_STEP_ACCEPT,  /* value = the new descriptor; multishot with PRI_STEP_MULTI */
+    PRI_STEP_ACCEPT,  /* value = the new descriptor or slot; multishot with PRI_STEP_MULTI */
     PRI_STEP_CONNECT, /* data = a pri_side with the address; value = 0 */
     /* Of an engine with PRI_CAPS_POLL.  data is not the engine's; value = PRO_POLL_* bits, what holds
      * as the step is taken included: no edge, and the descriptor may be others' to read too. */
@@ -49,6 +49,11 @@ typedef enum pri_step_kind {
     PRI_STEP_RECV_LEASED = 11,
     PRI_STEP_KINDS
 } pri_step_kind;
+
+/* pro_handle.pri_fd of what has no descriptor: with this bit the rest is a slot, a number in a table of
+ * the loop's engine (PRI_CAPS_SLOTS).  Only that engine and pro_loop.net know what to do with it. */
+#define PRI_SLOT (INT64_C(1) << 40)
+static inline bool pri_is_slot(intptr_t fd) { return (int64_t)fd >= PRI_SLOT; }
 
 /* pro_handle.pri_kind. */
 typedef enum pri_handle_kind {
@@ -127,12 +132,14 @@ typedef struct pri_engine_options {
     bool           precise;   /* precise_timers of pro_loop_options */
     bool           restricted;
     uint32_t       pool_threads_max, pool_queue_max; /* > 0 */
+    uint32_t       fixed_slots;                      /* 0: none */
     const pro_env *env;                              /* complete: no NULL function but fault */
 } pri_engine_options;
 
 /* pri_engine.caps: what not every engine does. */
 #define PRI_CAPS_POLL 0x01u  /* readiness of the system's descriptors */
 #define PRI_CAPS_LEASE 0x02u /* receives into a buffer that is picked as data arrives */
+#define PRI_CAPS_SLOTS 0x04u /* sockets without a descriptor, if fixed_slots asks for them */
 
 typedef struct pri_engine {
     pro_engine     id;
@@ -174,6 +181,10 @@ typedef struct pri_engine {
     /* Forget a handle, of which no step is outstanding; the caller closes its descriptor next. */
     void (*detach)(pro_loop *loop, pro_handle *handle);
 
+    /* Of an engine with PRI_CAPS_SLOTS: begin to give the slot of a handle back, abortive: the peer gets a
+     * reset.  After detach.  false: it is done; true: pri_handle_ended follows, in a later turn. */
+    bool (*close)(pro_loop *loop, pro_handle *handle, bool abortive);
+
     /* Optional: what it knows of a descriptor goes with it to another handle, which has none; detach
      * of the first one follows. */
     void (*move)(pro_handle *from, pro_handle *to);
@@ -207,6 +218,14 @@ const pro_env *pri_loop_env(const pro_loop *loop);
 
 /* One more system call was made: for pro_loop_stats.system_calls. */
 void pri_loop_count_system_call(pro_loop *loop);
+
+/* Of an engine with slots: the network that knows them, in place of pri_engine.net; how many there are;
+ * so many more (less) are in use, or are being given back, which keeps the loop running. */
+void pri_loop_set_slots(pro_loop *loop, const pri_net *net, uint32_t max);
+void pri_loop_count_slots(pro_loop *loop, int used, int closing);
+
+/* handle.c: the slot that was to be given back is, the handle is over. */
+void pri_handle_ended(pro_handle *handle, int error);
 
 /* Calls that the engine does by itself, as bits (1 << PRI_CALL_*); all others go to threads. */
 #define PRI_NATIVE_JOB (UINT64_C(1) << PRI_CALL_JOB)

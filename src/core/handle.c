@@ -73,7 +73,7 @@ static int shut_down_plain(pro_loop *loop, pro_handle *handle)
     if (!(handle->pri_family & PRI_PLAIN_NO_READ)) return PRO_ENOTSUP;
     if (!pri_list_empty(&handle->pri_queue[PRI_READ])) return PRO_EBUSY; /* how senseless */
     loop->engine->detach(loop, handle);
-    loop->engine->net->close(&loop->env, handle->pri_fd, 0);
+    loop->net->close(&loop->env, handle->pri_fd, 0);
     handle->pri_fd = -1;
     handle->pri_flags |= PRI_HANDLE_SHUT;
     return PRO_OK;
@@ -85,7 +85,7 @@ static int shut_down(pro_handle *handle)
     pro_loop *loop = handle->pri_loop;
     if (handle->pri_flags & PRI_HANDLE_SHUT) return PRO_OK;
     if (handle->pri_flags & PRI_HANDLE_PLAIN) return shut_down_plain(loop, handle);
-    int error = loop->engine->net->shutdown(&loop->env, handle->pri_fd);
+    int error = loop->net->shutdown(&loop->env, handle->pri_fd);
     if (!error) handle->pri_flags |= PRI_HANDLE_SHUT;
     return pri_os_error(error);
 }
@@ -325,7 +325,7 @@ static void received(pro_loop *loop, pro_op *op, pri_side *side)
     pri_op_complete_flagged(op, error, op->value, side->message.is_truncated ? PRO_TRUNCATED : 0);
     loop->received.op = NULL;
     for (intptr_t fd; (fd = pri_os_control_take(&side->message)) >= 0;)
-        loop->engine->net->close(&loop->env, fd, 0);
+        loop->net->close(&loop->env, fd, 0);
     pri_side_give(loop, side);
 }
 
@@ -371,7 +371,7 @@ static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
     }
     loop->accepted.op = NULL;
     if (loop->accepted.fd >= 0) {
-        loop->engine->net->close(&loop->env, loop->accepted.fd, 0);
+        loop->net->close(&loop->env, loop->accepted.fd, 0);
         loop->accepted.fd = -1;
     }
 }
@@ -462,9 +462,13 @@ void pri_handle_end(pro_handle *handle)
         return;
     }
     if (handle->pri_fd >= 0) {
+        bool abortive = handle->pri_flags & PRI_HANDLE_ABORTIVE;
         loop->engine->detach(loop, handle);
-        loop->engine->net->close(&loop->env, handle->pri_fd,
-                                 handle->pri_flags & PRI_HANDLE_ABORTIVE);
+        if (pri_is_slot(handle->pri_fd)) {
+            if (loop->engine->close(loop, handle, abortive)) return;
+        } else {
+            loop->net->close(&loop->env, handle->pri_fd, abortive);
+        }
         handle->pri_fd = -1;
     }
     pri_handle_ended(handle, PRO_OK);

@@ -94,6 +94,7 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     ((void **)loop)[-1] = memory;
 
     loop->engine = engine;
+    loop->net = engine->net;
     loop->given = *given;
     loop->env = (pro_env){.ctx = loop,
                           .clock_ns = given_clock_ns,
@@ -208,7 +209,8 @@ void pri_loop_abandon(pro_loop *loop)
 
 static bool is_work_left(pro_loop *loop)
 {
-    return loop->live_ops > 0 || loop->holds > 0 || !pri_list_empty(&loop->telling) ||
+    return loop->live_ops > 0 || loop->holds > 0 || loop->closing > 0 ||
+           !pri_list_empty(&loop->telling) ||
            atomic_load_explicit(&loop->posts, memory_order_relaxed) ||
            !pri_wheel_empty(&loop->drains);
 }
@@ -383,6 +385,18 @@ void pri_loop_set_engine_state(pro_loop *loop, void *state) { loop->engine_state
 const pro_env *pri_loop_env(const pro_loop *loop) { return &loop->env; }
 
 void pri_loop_set_native(pro_loop *loop, uint64_t native) { loop->native = native; }
+
+void pri_loop_set_slots(pro_loop *loop, const pri_net *net, uint32_t max)
+{
+    loop->net = net;
+    loop->stats.slots = max;
+}
+
+void pri_loop_count_slots(pro_loop *loop, int used, int closing)
+{
+    loop->stats.slots_used += (uint32_t)used;
+    loop->closing += (uint32_t)closing;
+}
 
 void pri_loop_count_system_call(pro_loop *loop) { loop->stats.system_calls++; }
 

@@ -13,6 +13,7 @@
 struct pro_loop {
     /* What every turn touches. */
     const pri_engine *engine;
+    const pri_net    *net; /* the engine's, or one that knows its slots, too */
     void             *engine_state;
     uint64_t          now_ns;
     uint64_t          correlation;      /* of the running handler; 0 outside of one */
@@ -23,6 +24,7 @@ struct pro_loop {
     uint32_t          live_ops;         /* operations in flight, posts excepted */
     uint32_t          live_handles;
     uint32_t          holds;
+    uint32_t          closing; /* slots that the engine gives back */
     int               system_error;
     struct {
         const pro_op *op; /* whose handler may take fd */

@@ -349,8 +349,8 @@ void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive);
 /* Nothing of a closing handle is in flight any more: give the descriptor back, then it is over. */
 void pri_handle_end(pro_handle *handle);
 
-/* Its descriptor is given back, if it had one: the closers are over, the first one with the error. */
-void pri_handle_ended(pro_handle *handle, int error);
+/* (engine.h) pri_handle_ended: its descriptor is given back, if it had one: the closers are over, the
+ * first one with the error. */
 
 /* What it is, in a word. */
 static inline const char *pri_handle_name(const pro_handle *handle)

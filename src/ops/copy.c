@@ -12,8 +12,8 @@
 #include <proactor/blocking.h>
 #include <proactor/copy.h>
 
-#include "core/op.h"
 #include "os/copy.h"
+#include "ops.h"
 
 enum { CHUNK = 1 << 20 };
 
@@ -95,10 +95,13 @@ static void attempt(pro_op *op)
 
 static void copy_head(pro_op *op)
 {
-    pro_copy         *copy = copy_of(op);
-    const pro_handle *handle = op->pri_kernel_step.handle;
+    pro_copy   *copy = copy_of(op);
+    pro_handle *handle = op->pri_kernel_step.handle;
+    int         error = pri_leave_slot(handle);
     copy->copied = 0;
-    if (handle->pri_fd < 0)
+    if (error)
+        pri_handle_finish(op, error, 0);
+    else if (handle->pri_fd < 0)
         pri_handle_finish(op, PRO_ENOTCONN, 0);
     else if (handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT))
         pri_handle_finish(op, PRO_EPIPE, 0);

@@ -29,8 +29,8 @@ struct pri_lookup {
 static int64_t look_up(void *arg)
 {
     pri_lookup *l = arg;
-    return l->loop->engine->net->lookup(&l->loop->env, l->host, l->service, (int)l->family,
-                                        l->found, PRO_ENDPOINTS_MAX);
+    return l->loop->net->lookup(&l->loop->env, l->host, l->service, (int)l->family, l->found,
+                                PRO_ENDPOINTS_MAX);
 }
 
 static void on_found(pro_op *job)

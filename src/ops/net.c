@@ -17,8 +17,9 @@ void pro_socket_init(pro_socket *s, pro_loop *loop, pro_scope *scope)
 /* A descriptor for a handle that has none.  0, or a negated system number. */
 static int open_descriptor(pro_loop *loop, int family, pri_handle_kind kind, intptr_t *fd)
 {
-    *fd =
-        pri_net_of(loop)->open(&loop->env, family, kind == PRI_DATAGRAM, loop->engine->nonblocking);
+    /* A listener is asked for much as it begins and for nothing later: no slot is worth it. */
+    const pri_net *net = kind == PRI_LISTENER ? loop->engine->net : loop->net;
+    *fd = net->open(&loop->env, family, kind == PRI_DATAGRAM, loop->engine->nonblocking);
     return *fd < 0 ? (int)*fd : 0;
 }
 
@@ -46,6 +47,24 @@ int pro_socket_bind(pro_socket *s, const pro_address *address)
     if (error) return error;
     pro_loop *loop = s->handle.pri_loop;
     return pri_os_error(pri_net_of(loop)->bind(&loop->env, s->handle.pri_fd, address));
+}
+
+int pri_leave_slot(pro_handle *handle)
+{
+    pro_loop *loop = handle->pri_loop;
+    if (!pri_is_slot(handle->pri_fd)) return PRO_OK;
+    intptr_t fd = loop->net->duplicate(&loop->env, handle->pri_fd);
+    if (fd < 0) return pri_os_error((int)fd);
+    loop->net->close(&loop->env, handle->pri_fd, 0);
+    handle->pri_fd = fd;
+    return PRO_OK;
+}
+
+intptr_t pri_descriptor_of(const pro_handle *handle)
+{
+    pro_handle *own = (pro_handle *)(uintptr_t)handle; /* where its descriptor is, is no news */
+    if (pri_has_descriptor(handle) || pri_leave_slot(own)) return -1;
+    return handle->pri_fd;
 }
 
 int pri_local_of(const pro_handle *handle, pro_address *address)
@@ -444,6 +463,9 @@ intptr_t pro_accept_take_descriptor(pro_op *op)
     pro_loop *loop = op->pri_loop;
     if (!loop || loop->accepted.op != op) return -1;
     intptr_t fd = loop->accepted.fd;
+    if (pri_is_slot(fd)) fd = loop->net->duplicate(&loop->env, fd);
+    if (fd < 0) return -1; /* what is in a slot is closed as the handler returns */
+    if (pri_is_slot(loop->accepted.fd)) loop->net->close(&loop->env, loop->accepted.fd, 0);
     loop->accepted.fd = -1;
     return fd;
 }

@@ -4,7 +4,7 @@
 
 #include "core/op.h"
 
-static inline const pri_net *pri_net_of(const pro_loop *loop) { return loop->engine->net; }
+static inline const pri_net *pri_net_of(const pro_loop *loop) { return loop->net; }
 
 static inline bool pri_is_closing(pro_loop *loop, const pro_scope *scope)
 {
@@ -16,11 +16,6 @@ static inline int pri_has_descriptor(const pro_handle *handle)
 {
     if (handle->pri_state != PRI_HANDLE_OPEN) return PRO_ECLOSED;
     return handle->pri_fd < 0 ? PRO_ENOTCONN : PRO_OK;
-}
-
-static inline intptr_t pri_descriptor_of(const pro_handle *handle)
-{
-    return pri_has_descriptor(handle) == PRO_OK ? handle->pri_fd : -1;
 }
 
 /* Its descriptor is no socket: PRI_PLAIN_ bits. */
@@ -46,6 +41,13 @@ int pri_take_descriptor(pro_handle *handle, pri_handle_kind kind, pro_loop *loop
 typedef int pri_fill_name(pro_loop *loop, pri_side *side, const void *to);
 void        pri_connect(const char *site, pro_op *op, pro_handle *handle, pro_family family,
                         pri_fill_name *fill, const void *to, pro_handler *done);
+
+/* What is asked for its descriptor gets one, and leaves its slot for good; operations in flight do not
+ * mind.  PRO_OK, also where there is none; or one of ours. */
+int pri_leave_slot(pro_handle *handle);
+
+/* The same: the descriptor, or -1. */
+intptr_t pri_descriptor_of(const pro_handle *handle);
 
 int pri_local_of(const pro_handle *handle, pro_address *address);
 int pri_peer_of(const pro_handle *handle, pro_address *address);

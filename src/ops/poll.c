@@ -10,7 +10,7 @@ int pro_pollable_open(pro_pollable *p, pro_loop *loop, pro_scope *scope, intptr_
     PRI_CHECKED_CALLER();
     if (pro_scope_closing(scope ? scope : &loop->root)) return PRO_ECANCELED;
     if (!(loop->engine->caps & PRI_CAPS_POLL)) return PRO_ENOTSUP;
-    intptr_t fd = loop->engine->net->duplicate(&loop->env, descriptor);
+    intptr_t fd = loop->net->duplicate(&loop->env, descriptor);
     if (fd < 0) return pri_os_error((int)fd);
     pri_handle_init(&p->handle, PRI_POLLABLE, loop, scope, fd);
     return PRO_OK;

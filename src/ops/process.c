@@ -52,7 +52,7 @@ static void exit_record(pro_op *op, const pri_record *record)
     p->pri_error = error ? PRO_ENOENT : PRO_OK;
     p->pri_pid = 0;
     loop->engine->detach(loop, handle);
-    loop->engine->net->close(&loop->env, handle->pri_fd, 0);
+    loop->net->close(&loop->env, handle->pri_fd, 0);
     handle->pri_fd = -1;
     handle->pri_flags |= PRI_HANDLE_BARE;
     pri_handle_finish(op, PRO_OK, 0);

@@ -44,7 +44,8 @@ typedef struct pri_net {
     intptr_t (*open)(const pro_env *env, int family, int datagram, int nonblocking);
     int (*adopt)(const pro_env *env, intptr_t fd, int nonblocking); /* set the blocking mode */
 
-    /* Another descriptor of the same thing, close-on-exec.  NULL where PRI_CAPS_POLL is missing. */
+    /* Another descriptor of the same thing, close-on-exec, of a slot too.  NULL where PRI_CAPS_POLL is
+     * missing. */
     intptr_t (*duplicate)(const pro_env *env, intptr_t fd);
     int (*bind)(const pro_env *env, intptr_t fd, const pro_address *address);
     int (*listen)(const pro_env *env, intptr_t fd, int backlog);

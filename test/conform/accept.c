@@ -539,7 +539,7 @@ static void descriptors_can_be_scarce(void)
 static void no_descriptors(void (*begin)(pro_op *op, pro_listener *l, pro_handler *done))
 {
     descriptors_can_be_scarce();
-    pro_loop     *loop = t_loop();
+    pro_loop     *loop = t_loop_of_descriptors();
     pro_listener *l = t_new(pro_listener);
     pro_socket   *s = t_new(pro_socket);
     t_op         *none = t_new_op(), *one = t_new_op();
@@ -592,7 +592,7 @@ CONFORM(accept_multi_without_descriptors_says_so_and_the_listener_recovers)
 CONFORM(a_socket_or_listener_without_descriptors_stays_the_callers)
 {
     descriptors_can_be_scarce();
-    pro_loop     *loop = t_loop();
+    pro_loop     *loop = t_loop_of_descriptors();
     pro_socket   *s = t_new(pro_socket), *c = t_new(pro_socket);
     pro_listener *l = t_new(pro_listener);
     t_op         *connect = t_new_op();

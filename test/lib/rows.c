@@ -35,6 +35,7 @@ static const struct row alone[] = {
     {"a_receive_of_handles_without_descriptors_left_says_so", descriptors},
     {"pipes_and_pairs_without_descriptors_stay_the_callers", descriptors},
     {"without_descriptors_a_file_says_so_and_opens_later", descriptors},
+    {"a_slot_needs_no_descriptor", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
     {"process.c", children},

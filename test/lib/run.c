@@ -114,6 +114,7 @@ pro_loop_options t_loop_options(void)
     pro_loop_options_init(&o);
     o.engine = t_current->engine;
     o.mask = t_current->mask;
+    o.fixed_slots = t_current->slots;
     o.env.ctx = t_current;
     o.env.realloc = counted_realloc;
     o.env.fault = t_os_fault;
@@ -136,6 +137,13 @@ pro_loop *t_loop_with(const pro_loop_options *options)
 pro_loop *t_loop(void)
 {
     pro_loop_options o = t_loop_options();
+    return t_loop_with(&o);
+}
+
+pro_loop *t_loop_of_descriptors(void)
+{
+    pro_loop_options o = t_loop_options();
+    o.fixed_slots = 0;
     return t_loop_with(&o);
 }
 
@@ -166,8 +174,20 @@ static void print_alive(void *arg, const char *line)
     t_note("  alive: %s\n", line);
 }
 
+/* Nothing is left in a slot, but for what a turn would close. */
+static void check_slots(pro_loop *loop)
+{
+    pro_loop_stats stats;
+    pro_loop_stats_get(loop, &stats);
+    if (stats.slots_used == 0 || stats.live_handles > 0) return;
+    pro_loop_poll(loop);
+    pro_loop_stats_get(loop, &stats);
+    if (stats.slots_used > 0) FAIL_FIRMLY("slots in use at the end %u, want 0", stats.slots_used);
+}
+
 void t_loop_free(pro_loop *loop)
 {
+    check_slots(loop);
     int error = pro_loop_free(loop);
     if (error == PRO_EBUSY) pro_loop_dump(loop, print_alive, NULL);
     if (error != PRO_OK) FAIL_FIRMLY("pro_loop_free %s, want PRO_OK", pro_error_name(error));

@@ -19,6 +19,7 @@ typedef struct t_run_state {
     const t_test *test;
     pro_engine    engine;
     const char   *mask;
+    uint32_t      slots;
     uint64_t      random;
     t_os_event   *over; /* the runner's: set once, when the outcome is there */
     atomic_int    outcome;

@@ -51,6 +51,7 @@ static struct options {
     bool        engine[ENGINES];
     const char *only;
     const char *mask;
+    uint32_t    slots;
     t_form      form;
     const char *plan;
     uint32_t    faults; /* what the plan means */
@@ -74,6 +75,7 @@ static int usage(const char *argument)
         "  --form=F         initiating calls as callback (the default), or in coroutines: await, own\n"
         "  --seed=HEX       of the random numbers\n"
         "  --mask=WORDS     features hidden from the engine, with commas\n"
+        "  --slots=N        fixed_slots of each loop\n"
         "  --plan=WORDS     on sim: faults, with commas, or mild or all; then a sentence may be cut\n"
         "                   short by an error of the weather, but what holds always must hold\n"
         "  --count=N        how much the randomised sentences do\n"
@@ -164,6 +166,8 @@ static int parse(int argc, char **argv)
             options.seed = strtoull(v, NULL, 16);
         else if ((v = value_of(a, "--mask")) != NULL)
             options.mask = v;
+        else if ((v = value_of(a, "--slots")) != NULL)
+            options.slots = (uint32_t)strtoul(v, NULL, 10);
         else if ((v = value_of(a, "--plan")) != NULL) {
             if (!choose_plan(v)) return usage(a);
         } else if ((v = value_of(a, "--count")) != NULL)
@@ -338,6 +342,7 @@ static void print_failure(const t_run_state *run, const char *engine)
     printf("replay: %s --engine=%s --only=%s --seed=%llx%s%s", options.program, engine,
            run->test->name, (unsigned long long)options.seed, options.mask ? " --mask=" : "",
            options.mask ? options.mask : "");
+    if (options.slots > 0) printf(" --slots=%u", options.slots);
     if (options.plan) printf(" --plan=%s", options.plan);
     if (options.form != T_FORM_CALLBACK) printf(" --form=%s", forms[options.form]);
     if (options.shards > 0) printf(" --shards=%u", options.shards);
@@ -380,6 +385,7 @@ static t_run_state *run_new(const t_test *test)
     run->test = test;
     run->engine = running.engine->engine;
     run->mask = options.mask;
+    run->slots = options.slots;
     run->random = options.seed ^ hash(test->name);
     run->memory_left = -1;
     run->over = running.over;

@@ -128,6 +128,9 @@ void t_check_fill(const char *file, int line, const void *buf, size_t len, unsig
 /* A loop on the engine under test, with --mask, whose memory is counted. */
 pro_loop *t_loop(void);
 
+/* The same without slots, whatever --slots says. */
+pro_loop *t_loop_of_descriptors(void);
+
 /* The options t_loop uses, to change some; then t_loop_with. */
 pro_loop_options t_loop_options(void);
 pro_loop        *t_loop_with(const pro_loop_options *options);

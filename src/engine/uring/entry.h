@@ -25,6 +25,7 @@
 #include "core/layout.h"
 #include "engine/uring/call.h"
 #include "engine/uring/probe.h"
+#include "engine/uring/slots.h"
 
 _Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
                    offsetof(pro_vec, base) == offsetof(struct iovec, iov_base) &&
@@ -35,7 +36,7 @@ _Static_assert(sizeof(struct msghdr) <= PRI_OS_ADDRESS_SIZE, "a header fits into
 enum { ADDRESS_BITS = 48, OWN_ENTRIES = 4096 };
 
 /* In place of an address, for entries that are not a step's. */
-enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE };
+enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE, OWN_CLOSE, OWN_NOW };
 
 /* step_words.state: a phase, */
 enum { WAITING = 0x01, IN_RING = 0x02, ENDED = 0x04, REPORTED = 0x08, PHASES = 0x0f };
@@ -48,7 +49,14 @@ enum {
     AGAIN = 0x80,     /* it had an entry before this one */
     ONE_SHOT = 0x100, /* of a multishot accept: quirk multishot_einval */
     OTHER = 0x200,    /* a transfer whose completion is more than a number of bytes */
-    PICKED = 0x400 /* of a leased receive for which the kernel does not pick: lease is its buffer */
+    PICKED =
+        0x400, /* of a leased receive for which the kernel does not pick: lease is its buffer */
+
+    /* Of an accept, with fixed slots (slots.c). */
+    IN_SLOT = 0x800,   /* what comes is in a slot */
+    PROMISED = 0x1000, /* one comes at most, and there is a slot for it */
+    NARROWED = 0x2000, /* a multishot one that is being ended since slots run short */
+    NO_SLOT = 0x4000   /* the kernel found none: once with a descriptor */
 };
 
 /* A step's engine words. */
@@ -77,6 +85,22 @@ static inline pri_step *step_of_link(pri_link *link)
 static inline pri_step *step_of_tag(uint64_t tag)
 {
     return (pri_step *)(uintptr_t)(tag & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+}
+
+/* The first word of an entry: opcode, flags, ioprio; and a descriptor, or a slot with the flag that says
+ * so: PRI_SLOT lies where a rotation takes it to that flag. */
+#define HEAD(opcode, ioprio) ((uint64_t)(opcode) | (uint64_t)(ioprio) << 16)
+
+/* Of a receive that waits for data before it tries, less so much for IORING_CQE_F_SOCK_NONEMPTY: one that
+ * tries at once. */
+#define HEAD_WAITING HEAD(IORING_OP_RECV, IORING_RECVSEND_POLL_FIRST)
+#define HEAD_PER_NONEMPTY (HEAD(0, IORING_RECVSEND_POLL_FIRST) / IORING_CQE_F_SOCK_NONEMPTY)
+
+static inline void fill_head(struct io_uring_sqe *sqe, intptr_t fd, uint64_t head)
+{
+    _Static_assert(PRI_SLOT >> 32 == IOSQE_FIXED_FILE << 8, "the flag of a slot");
+    head += (uint64_t)fd << 32 | (uint64_t)fd >> 32;
+    memcpy(sqe, &head, sizeof head);
 }
 
 PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t opcode)
@@ -155,7 +179,7 @@ static inline void fill_leased(pri_step *step, struct io_uring_sqe *sqe, uint32_
     }
     bool wait_first = (features & PRI_URING_POLL_FIRST) && !step->handle->pri_engine[0];
     sqe->ioprio = wait_first ? IORING_RECVSEND_POLL_FIRST : 0;
-    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = buffers->group;
     if ((step->flags & PRI_STEP_MULTI) && !(words->state & ONE_SHOT) &&
         (features & PRI_URING_MULTISHOT_RECV))
@@ -168,6 +192,16 @@ static inline void set_blocking(const pro_handle *handle, bool is_blocking)
     pri_os_net.adopt(pri_loop_env(handle->pri_loop), handle->pri_fd, !is_blocking);
 }
 
+static inline void fill_accept(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+{
+    bool multi = (step->flags & PRI_STEP_MULTI) && !(words_of(step)->state & ONE_SHOT) &&
+                 (features & PRI_URING_MULTISHOT_ACCEPT);
+    sqe->opcode = IORING_OP_ACCEPT;
+    sqe->accept_flags = SOCK_CLOEXEC;
+    if (features & PRI_URING_FIXED_SLOTS) multi = pri_uring_slot_for(step, sqe, multi);
+    if (multi) sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+}
+
 /* The rarer kinds. */
 PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
 {
@@ -178,13 +212,7 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
         return;
     }
     switch (step->kind) {
-    case PRI_STEP_ACCEPT:
-        sqe->opcode = IORING_OP_ACCEPT;
-        sqe->accept_flags = SOCK_CLOEXEC;
-        if ((step->flags & PRI_STEP_MULTI) && !(state & ONE_SHOT) &&
-            (features & PRI_URING_MULTISHOT_ACCEPT))
-            sqe->ioprio = IORING_ACCEPT_MULTISHOT;
-        break;
+    case PRI_STEP_ACCEPT: fill_accept(step, sqe, features); break;
     case PRI_STEP_CONNECT:
         sqe->opcode = IORING_OP_CONNECT;
         /* To a full backlog of a Unix socket it would hold a worker thread. */
@@ -197,42 +225,6 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
     case PRI_STEP_POLL_OUT: fill_poll(sqe, step); break;
     default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
     }
-}
-
-/* Give the step its entry, which is all zero: from now on the kernel's completion ends it.
- * state is what it has beside the phase.  Inline, and in this order, since every receive and send comes along here. */
-PRI_IN_PLACE void fill_step(pri_step *step, uint32_t state, struct io_uring_sqe *sqe,
-                            uint32_t features, uint16_t sequence)
-{
-    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
-    step_words  *words = words_of(step);
-    pro_handle  *handle = step->handle;
-    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
-    words->tag = (uint64_t)sequence << ADDRESS_BITS | (uintptr_t)step;
-    words->state = state | IN_RING;
-    sqe->user_data = words->tag;
-    if (step->kind == PRI_STEP_CALL) { /* it may be of no handle */
-        pri_uring_fill_call(step, sqe);
-        return;
-    }
-    sqe->fd = (int)handle->pri_fd;
-    if ((state & POLLING) || step->kind > PRI_STEP_SEND) {
-        fill_other(step, sqe, features);
-        return;
-    }
-    if (step->kind == PRI_STEP_RECV) {
-        /* The first word of a handle says that the last receive left something behind. */
-        bool wait_first = (features & PRI_URING_POLL_FIRST) && !handle->pri_engine[0];
-        sqe->opcode = IORING_OP_RECV;
-        sqe->ioprio = wait_first ? IORING_RECVSEND_POLL_FIRST : 0;
-    } else {
-        /* No MSG_WAITALL: a send may be short, and the core goes on where that is not wanted. */
-        sqe->opcode = IORING_OP_SEND;
-        sqe->msg_flags = MSG_NOSIGNAL;
-    }
-    sqe->addr = (uintptr_t)step->data;
-    sqe->len = (uint32_t)(step->len < max ? step->len : max);
-    if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL)) fill_other_transfer(sqe, step);
 }
 
 /* Ask the kernel to end what the step's entry began. */

@@ -7,7 +7,14 @@
 #define PRI_IORING_ENTER_NO_IOWAIT (1u << 7)
 #define PRI_IORING_FEAT_NO_IOWAIT (1u << 17)
 
+/* A bit of the kernel that came after the one in which each slot of a table counts its own users. */
+#define PRI_IORING_FEAT_RW_ATTR (1u << 16)
+
 /* Opcodes. */
-enum { PRI_IORING_OP_FTRUNCATE = 55 };
+enum { PRI_IORING_OP_FIXED_FD_INSTALL = 54, PRI_IORING_OP_FTRUNCATE = 55 };
+
+/* Commands of IORING_OP_URING_CMD on a socket, in cmd_op: level and name of the option are the halves of
+ * addr, its length is in file_index, its value at addr3. */
+enum { PRI_SOCKET_URING_OP_GETSOCKOPT = 2, PRI_SOCKET_URING_OP_SETSOCKOPT = 3 };
 
 #endif

@@ -24,10 +24,11 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
         error = -errno;
         goto free_state;
     }
-    uint64_t calls;
-    error = pri_uring_open(&u->ring, &u->features, &calls, options, NULL);
+    pri_uring_found found;
+    error = pri_uring_open(&u->ring, &found, options, NULL);
     if (error) goto close_wake;
     PRI_URING_COMPLETED();
+    u->features = found.features;
 
     /* Entries are always used in order, so the index array never changes. */
     for (unsigned i = 0; i < u->ring.sq.ring_entries; i++) u->ring.sq.array[i] = i;
@@ -36,14 +37,21 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
     u->wait_flags = u->features & PRI_URING_NO_IOWAIT ? PRI_IORING_ENTER_NO_IOWAIT : 0;
     u->enter_to_poll = (u->features & (PRI_URING_DEFER_TASKRUN | PRI_URING_COOP_TASKRUN)) &&
                        !(u->features & PRI_URING_TASKRUN_FLAG);
+    bool waits = u->features & PRI_URING_POLL_FIRST;
+    u->recv_head = waits ? HEAD_WAITING : HEAD(IORING_OP_RECV, 0);
+    u->nonempty = waits ? IORING_CQE_F_SOCK_NONEMPTY : 0;
     u->timer_at_ns = NEVER;
     pri_list_init(&u->waiting);
     pri_list_init(&u->cancels);
     pri_list_init(&u->ended);
+    error = pri_uring_slots_init(u, found.slots);
+    if (error) goto close_ring;
     pri_loop_set_engine_state(loop, u);
-    pri_loop_set_native(loop, calls);
+    pri_loop_set_native(loop, found.calls);
     return 0;
 
+close_ring:
+    io_uring_queue_exit(&u->ring);
 close_wake:
     close(u->wake_fd);
 free_state:
@@ -86,6 +94,7 @@ int pri_uring_bind(pro_loop *loop)
 void pri_uring_fini(pro_loop *loop)
 {
     uring *u = uring_of(loop);
+    pri_uring_slots_fini(u);
     assert(pri_list_empty(&u->waiting) && pri_list_empty(&u->cancels) && pri_list_empty(&u->ended));
     /* The number is the bound thread's: in another thread it would be another ring's. */
     if ((u->enter_flags & IORING_ENTER_REGISTERED_RING) && u->bound == pri_os_thread_self()) {

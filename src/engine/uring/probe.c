@@ -20,6 +20,8 @@
  *   sendmsg_again      a datagram that met a full receiver     a send of a message never waits in the
  *                      is sent again without its data, since   kernel: EAGAIN, a poll, a new entry
  *                      the first attempt used it up
+ *   born_with_rw_attr  a slot's file is kept as long   fixed_slots is taken to work where
+ *                      as any older request goes on   IORING_FEAT_RW_ATTR is, one kernel after the cure
  *   ring_fd_full       16 registered rings a thread   life.c: the plain descriptor is used */
 #include "engine/uring/probe.h"
 
@@ -27,12 +29,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/uring/kernel.h"
 
-enum { RETRIES = 8, OPS = PRI_URING_OPS };
+enum { RETRIES = 8, OPS = PRI_URING_OPS, SLOTS_MAX = 1 << 20 /* the kernel's */ };
 
 static const struct {
     uint32_t    bit;
@@ -67,6 +70,7 @@ static const struct {
     {PRI_URING_CQE_SKIP, IORING_FEAT_CQE_SKIP},
     {PRI_URING_TIMEOUT_UPDATE, IORING_FEAT_EXT_ARG}, /* of the same kernel */
     {PRI_URING_NO_IOWAIT, PRI_IORING_FEAT_NO_IOWAIT},
+    {PRI_URING_FIXED_SLOTS, PRI_IORING_FEAT_RW_ATTR}, /* quirk born_with_rw_attr */
 };
 enum { BITS = sizeof bits / sizeof bits[0] };
 
@@ -84,6 +88,10 @@ static const uint8_t needed_ops[] = {
     IORING_OP_ACCEPT,  IORING_OP_CONNECT,      IORING_OP_READ,           IORING_OP_POLL_ADD,
     IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL, IORING_OP_TIMEOUT_REMOVE,
 };
+
+/* And these with fixed slots; the newest of them tells that all are there. */
+static const uint8_t slot_ops[] = {IORING_OP_SOCKET, IORING_OP_CLOSE, IORING_OP_URING_CMD,
+                                   PRI_IORING_OP_FIXED_FD_INSTALL};
 
 /* ---- Why ------------------------------------------------------------------------------------ */
 
@@ -130,25 +138,32 @@ static void add_word(char *list, size_t size, const char *word)
 }
 
 /* Would it make no difference? */
-static bool is_moot(uint32_t feature, uint32_t features)
+static bool is_moot(uint32_t feature, uint32_t features, const pri_engine_options *options)
 {
+    if (feature == PRI_URING_FIXED_SLOTS) return options->fixed_slots == 0;
     bool deferred = features & PRI_URING_DEFER_TASKRUN;
     if (feature == PRI_URING_COOP_TASKRUN) return deferred;
     return feature == PRI_URING_TASKRUN_FLAG && !deferred && !(features & PRI_URING_COOP_TASKRUN);
 }
 
-static void explain_features(uint32_t features, const char *mask, pri_why *why)
+static void explain_features(const pri_uring_found *found, const pri_engine_options *options,
+                             pri_why *why)
 {
-    char used[240] = "", without[80] = "";
+    uint32_t    features = found->features;
+    const char *mask = options->mask;
+    char        used[240] = "", without[80] = "";
     for (int i = 0; i < ROWS; i++)
         if (features & rows[i].bit) add_word(used, sizeof used, rows[i].word);
     pri_why_add(why, "io_uring: uses %s", used[0] ? used : "no optional feature");
     for (int i = 0; i < ROWS; i++) {
-        if ((features & rows[i].bit) || is_moot(rows[i].bit, features)) continue;
+        if ((features & rows[i].bit) || is_moot(rows[i].bit, features, options)) continue;
         pri_why_add(why, "io_uring: without %s (%s): %s", rows[i].word,
                     pri_masked(mask, rows[i].word) ? "masked" : "missing", rows[i].without);
         add_word(without, sizeof without, rows[i].word);
     }
+    if (found->slots)
+        pri_why_add(why, "io_uring: %u fixed slots%s", found->slots,
+                    found->slots < options->fixed_slots ? " (cut to ulimit -n)" : "");
     pri_why_line(why, "io_uring: native, with %s%s%s",
                  features & PRI_URING_DEFER_TASKRUN  ? "DEFER_TASKRUN"
                  : features & PRI_URING_COOP_TASKRUN ? "COOP_TASKRUN"
@@ -200,13 +215,14 @@ static bool has_op(const struct io_uring_probe *probe, unsigned op)
 }
 
 /* The ring is to do what it does for us now, and nothing else. */
-static int restrict_ring(struct io_uring *ring, uint32_t features, uint64_t calls,
-                         const pro_env *env, pri_why *why)
+static int restrict_ring(struct io_uring *ring, const pri_uring_found *found, const pro_env *env,
+                         pri_why *why)
 {
     bool allowed[OPS] = {false};
     for (size_t i = 0; i < sizeof needed_ops; i++) allowed[needed_ops[i]] = true;
-    pri_uring_allow_calls(calls, allowed);
-    int error = pri_uring_restrict(ring, features, allowed, env);
+    for (size_t i = 0; i < sizeof slot_ops && found->slots; i++) allowed[slot_ops[i]] = true;
+    pri_uring_allow_calls(found->calls, allowed);
+    int error = pri_uring_restrict(ring, found->features, allowed, env);
     if (!why) return error;
     if (error)
         pri_why_add(why, "io_uring: cannot be restricted: system error %d", -error);
@@ -215,10 +231,26 @@ static int restrict_ring(struct io_uring *ring, uint32_t features, uint64_t call
     return error;
 }
 
-/* Which of the wanted features the ring has; or a negated system number. */
-static int look(struct io_uring *ring, uint32_t *features, uint64_t *calls,
-                const pri_engine_options *options, pri_why *why)
+/* A table of empty slots, as large as wanted and allowed.  0, or a negated system number. */
+static int make_slots(struct io_uring *ring, pri_uring_found *found,
+                      const pri_engine_options *options)
 {
+    struct rlimit limit;
+    found->slots = options->fixed_slots < SLOTS_MAX ? options->fixed_slots : SLOTS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < found->slots)
+        found->slots = (uint32_t)limit.rlim_cur;
+    struct io_uring_rsrc_register table = {.nr = found->slots,
+                                           .flags = IORING_RSRC_REGISTER_SPARSE};
+    int                           error = pri_os_fault(options->env, "io_uring_register");
+    if (error) return error;
+    return io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_FILES2, &table, sizeof table);
+}
+
+/* Which of the wanted features the ring has; or a negated system number. */
+static int look(struct io_uring *ring, pri_uring_found *found, const pri_engine_options *options,
+                pri_why *why)
+{
+    uint32_t *features = &found->features;
     for (size_t i = 0; i < sizeof needed_bits / sizeof needed_bits[0]; i++) {
         if (ring->features & needed_bits[i].bit) continue;
         if (why) pri_why_add(why, "io_uring: feature %s is missing", needed_bits[i].name);
@@ -246,16 +278,22 @@ static int look(struct io_uring *ring, uint32_t *features, uint64_t *calls,
         *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
     if (*features & PRI_URING_DONTFORK && io_uring_ring_dontfork(ring) < 0)
         *features &= ~(uint32_t)PRI_URING_DONTFORK;
-    *calls = *features & PRI_URING_FILES ? pri_uring_calls(&list.probe, options->mask, why) : 0;
-    return options->restricted ? restrict_ring(ring, *features, *calls, options->env, why) : 0;
+    if (!has_op(&list.probe, PRI_IORING_OP_FIXED_FD_INSTALL))
+        *features &= ~(uint32_t)PRI_URING_FIXED_SLOTS;
+    if (*features & PRI_URING_FILES)
+        found->calls = pri_uring_calls(&list.probe, options->mask, why);
+    if (*features & PRI_URING_FIXED_SLOTS) error = make_slots(ring, found, options);
+    if (error < 0 || !options->restricted) return error < 0 ? error : 0;
+    return restrict_ring(ring, found, options->env, why);
 }
 
-int pri_uring_open(struct io_uring *ring, uint32_t *out, uint64_t *calls,
-                   const pri_engine_options *options, pri_why *why)
+int pri_uring_open(struct io_uring *ring, pri_uring_found *found, const pri_engine_options *options,
+                   pri_why *why)
 {
     uint32_t features = 0;
     for (int i = 0; i < ROWS; i++)
         if (!pri_masked(options->mask, rows[i].word)) features |= rows[i].bit;
+    if (!options->fixed_slots) features &= ~(uint32_t)PRI_URING_FIXED_SLOTS;
     features = consistent(features);
 
     int error = set_up(ring, features, options);
@@ -266,10 +304,10 @@ int pri_uring_open(struct io_uring *ring, uint32_t *out, uint64_t *calls,
     }
     if (error) goto refused;
     if (features & PRI_URING_DEFER_TASKRUN) features &= ~(uint32_t)PRI_URING_COOP_TASKRUN;
-    error = look(ring, &features, calls, options, why);
+    *found = (pri_uring_found){.features = features};
+    error = look(ring, found, options, why);
     if (error) goto close_ring;
-    if (why) explain_features(features, options->mask, why);
-    *out = features;
+    if (why) explain_features(found, options, why);
     return 0;
 
 close_ring:
@@ -282,9 +320,8 @@ refused:
 int pri_uring_probe(const pri_engine_options *options, pri_why *why)
 {
     struct io_uring ring;
-    uint32_t        features;
-    uint64_t        calls;
-    int             error = pri_uring_open(&ring, &features, &calls, options, why);
+    pri_uring_found found;
+    int             error = pri_uring_open(&ring, &found, options, why);
     if (!error) io_uring_queue_exit(&ring);
     return error;
 }

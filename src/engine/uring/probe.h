@@ -25,7 +25,8 @@
     X(NOSIGNAL, "rwf_nosignal", "each write to a pipe keeps SIGPIPE off by its own means")         \
     X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")                                   \
     X(DONTFORK, "dontfork", "a child of fork has the memory of the ring, too")                     \
-    X(FILES, "files", "all calls of files go to threads of the loop")
+    X(FILES, "files", "all calls of files go to threads of the loop")                              \
+    X(FIXED_SLOTS, "fixed_slots", "every socket has a descriptor of the process")
 
 enum {
 #define PRI_URING_ENUM(id, word, without) PRI_URING_##id##_BIT,
@@ -41,10 +42,17 @@ enum {
 
 enum { PRI_URING_OPS = 256 };
 
-/* Make a ring (disabled, if it has SINGLE_ISSUER or is restricted) and find out which features are in force, and which calls
- * (os/call.h) it does.  why may be NULL.  0, or a negated system number, and then there is no ring. */
-int pri_uring_open(struct io_uring *ring, uint32_t *features, uint64_t *calls,
-                   const pri_engine_options *options, pri_why *why);
+/* What a ring turned out to have. */
+typedef struct pri_uring_found {
+    uint32_t features;
+    uint32_t slots; /* with PRI_URING_FIXED_SLOTS: of the table that it has */
+    uint64_t calls; /* os/call.h, bits of 1 << PRI_CALL_* */
+} pri_uring_found;
+
+/* Make a ring (disabled, if it has SINGLE_ISSUER or is restricted) and find out what it has.  why may be NULL.  0, or a
+ * negated system number, and then there is no ring. */
+int pri_uring_open(struct io_uring *ring, pri_uring_found *found, const pri_engine_options *options,
+                   pri_why *why);
 
 /* restrict.c: from now on (from the enabling of the ring, which is disabled) it does nothing but the
  * opcodes in allowed and what the engine registers.  0, or a negated system number. */

@@ -33,6 +33,8 @@ PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int res
         u->timer_sequence++; /* what stands there counts no more */
         u->timer_at_ns = NEVER;
         break;
+    case OWN_CLOSE: pri_uring_slot_closed(u, sequence); break;
+    case OWN_NOW: pri_uring_answered_late(u, sequence, result); break;
     default: break; /* what is said of a cancel does not matter: its step says it */
     }
 }
@@ -59,7 +61,7 @@ static uint32_t multishot_of(const pri_step *step)
 }
 
 /* A step of a multishot accept goes on as long as nobody ends it and nothing is wrong. */
-static void accepted(uring *u, pri_step *step, int fd, bool more, pri_record *record)
+static void accepted(uring *u, pri_step *step, int64_t fd, bool more, pri_record *record)
 {
     report(record, step, fd, PRO_OK, 0);
     record->flags = PRI_RECORD_MORE;
@@ -142,7 +144,7 @@ static void leased(uring *u, pri_step *step, int bytes, uint32_t flags, pri_reco
     report(record, step, bytes, PRO_OK, 0);
     record->lease = words->state & PICKED ? words->lease : flags >> IORING_CQE_BUFFER_SHIFT;
     words->state &= ~(uint32_t)PICKED;
-    step->handle->pri_engine[0] = flags & IORING_CQE_F_SOCK_NONEMPTY;
+    step->handle->pri_engine[0] = flags & u->nonempty;
     pri_uring_lent_filled(step, record->lease, (size_t)bytes);
     if (multi) record->flags = PRI_RECORD_MORE;
     if (flags & IORING_CQE_F_MORE) return;
@@ -162,7 +164,9 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     step_words *words = words_of(step);
     bool        multi = step->flags & PRI_STEP_MULTI;
     bool        connect = step->kind == PRI_STEP_CONNECT;
+    int64_t     value = result;
     if (!more) forget_cancel(words);
+    if (words->state & IN_SLOT) value = pri_uring_slot_came(u, step, result, more);
     drop_buffer(step);
     if (result >= 0 && step->flags & PRI_STEP_BY_CALL) return run_call(u, step, record);
     if (connect && is_unix(step)) set_blocking(step->handle, true);
@@ -183,7 +187,7 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         return false;
     }
     if (result >= 0 && multi && step->kind == PRI_STEP_ACCEPT) {
-        accepted(u, step, result, more, record);
+        accepted(u, step, value, more, record);
         return true;
     }
     if (more) return false;
@@ -209,6 +213,14 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
         }
         submit_again(u, step, POLLING);
         return false;
+    case -ENFILE: /* in a table that was not expected to be full */
+        if (!(words->state & IN_SLOT)) break;
+        submit_again(u, step, NO_SLOT);
+        return false;
+    case -ECANCELED:
+        if (!(words->state & NARROWED) || words->state & CANCEL_WISHED) break;
+        submit_again(u, step, 0);
+        return false;
     case -ECONNABORTED: /* errors of a connection that would have been accepted, not of the listener */
     case -EPROTO:
     case -EPERM: /* a firewall's rule */
@@ -230,7 +242,7 @@ over:
     set_phase(words, REPORTED);
     if (result >= 0) {
         bool is_poll = step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
-        report(record, step, is_poll ? pri_os_poll_told((uint32_t)result) : result, PRO_OK, 0);
+        report(record, step, is_poll ? pri_os_poll_told((uint32_t)result) : value, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) pri_uring_filled(step, (size_t)result);
         if (step->kind == PRI_STEP_RECV && words->state & OTHER) {
             pri_side *side = step->data;
@@ -273,7 +285,7 @@ int pri_uring_reap(uring *u, pri_record *records, int max)
         words->state = REPORTED;
         report(record++, step, result, PRO_OK, 0);
         if (step->kind == PRI_STEP_RECV) {
-            step->handle->pri_engine[0] = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
+            step->handle->pri_engine[0] = cqe->flags & u->nonempty;
             pri_uring_filled(step, (size_t)result);
         }
     }
@@ -285,7 +297,12 @@ int pri_uring_report_ended(uring *u, pri_record *records, int max)
 {
     int n = 0;
     while (n < max && !pri_list_empty(&u->ended)) {
-        pri_step *step = step_of_link(pri_list_pop(&u->ended));
+        pri_link *link = pri_list_pop(&u->ended);
+        if (link == &u->slots.aside_link) {
+            n += pri_uring_reap_aside(u, &records[n], max - n);
+            continue;
+        }
+        pri_step *step = step_of_link(link);
         drop_buffer(step);
         set_phase(words_of(step), REPORTED);
         report(&records[n++], step, 0, PRO_ECANCELED, 0);

@@ -17,6 +17,7 @@ static const struct {
     {IORING_UNREGISTER_RING_FDS, PRI_URING_RING_FD},
     {IORING_REGISTER_PBUF_RING, PRI_URING_BUFFER_RING},
     {IORING_UNREGISTER_PBUF_RING, PRI_URING_BUFFER_RING},
+    {IORING_REGISTER_FILES_UPDATE, PRI_URING_FIXED_SLOTS},
 };
 enum { REGISTERS = sizeof registers / sizeof registers[0] };
 
@@ -35,9 +36,10 @@ int pri_uring_restrict(struct io_uring *ring, uint32_t features, const bool allo
         list[count++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
                                                       .register_op = registers[i].opcode};
     }
-    list[count++] =
-        (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-                                      .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS};
+    uint8_t flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+    if (features & PRI_URING_FIXED_SLOTS) flags |= IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK;
+    list[count++] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+                                                  .sqe_flags = flags};
     int error = pri_os_fault(env, "io_uring_register");
     if (!error) error = io_uring_register_restrictions(ring, list, count);
     return error < 0 ? error : 0;

@@ -3,6 +3,7 @@
  *     uring.c   the contract: start, cancel, turn; the system call
  *     reap.c    from completions to records
  *     life.c    a ring's beginning and end
+ *     slots.c   sockets in the ring's table in place of the process's
  *     entry.h   what an entry says, by the step's kind; the words of a step
  *
  * Invariants (those of a step are in entry.h):
@@ -15,6 +16,7 @@
 #include "core/list.h"
 #include "engine/uring/entry.h"
 #include "engine/uring/kernel.h"
+#include "engine/uring/slots.h"
 
 #define NEVER UINT64_MAX
 
@@ -23,6 +25,8 @@ typedef struct uring {
     pro_loop       *loop;
     const pro_env  *env;
     uint32_t        features;
+    uint32_t        nonempty;      /* IORING_CQE_F_SOCK_NONEMPTY where it decides something, or 0 */
+    uint64_t        recv_head;     /* of a receive's entry, after one that left nothing */
     uint16_t        sequence;      /* of tags */
     uint16_t        group;         /* the next number of a pool of buffers */
     int             enter_fd;      /* the ring's descriptor, or its registered number */
@@ -36,13 +40,15 @@ typedef struct uring {
 
     pri_link waiting; /* steps without an entry, in order */
     pri_link cancels; /* steps whose cancel has no entry */
-    pri_link ended;   /* steps that report PRO_ECANCELED without the kernel */
+    pri_link ended;   /* steps that report PRO_ECANCELED without the kernel; slots.aside_link */
 
     uint64_t                 timer_at_ns; /* on the system's clock */
     uint64_t                 fired_at_ns; /* where it stood when it fired in this turn; or NEVER */
     uint16_t                 timer_sequence;
     struct __kernel_timespec timer_at; /* read by the kernel when it takes the entry */
     uint64_t                 wake_count;
+
+    pri_uring_slots slots;
 
     char        other_threads[64]; /* what they write is not on the lines above */
     atomic_bool waking;            /* the eventfd was written to and not yet read */
@@ -66,6 +72,39 @@ static inline unsigned unsubmitted(const uring *u)
     return u->ring.sq.sqe_tail - IO_URING_READ_ONCE(*u->ring.sq.khead);
 }
 
+/* Give the step its entry, which is all zero: from now on the kernel's completion ends it.
+ * state is what it has beside the phase.  Inline, and in this order, since every receive and send comes along here. */
+PRI_IN_PLACE void fill_step(uring *u, pri_step *step, uint32_t state, struct io_uring_sqe *sqe)
+{
+    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
+    step_words  *words = words_of(step);
+    pro_handle  *handle = step->handle;
+    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
+    words->tag = (uint64_t)(uint16_t)++u->sequence << ADDRESS_BITS | (uintptr_t)step;
+    words->state = state | IN_RING;
+    sqe->user_data = words->tag;
+    if (step->kind == PRI_STEP_CALL) { /* it may be of no handle */
+        pri_uring_fill_call(step, sqe);
+        return;
+    }
+    if ((state & POLLING) || step->kind > PRI_STEP_SEND) {
+        fill_head(sqe, handle->pri_fd, 0);
+        fill_other(step, sqe, u->features);
+        return;
+    }
+    if (step->kind == PRI_STEP_RECV) {
+        /* It waits first, unless the first word of the handle says that the last receive left something. */
+        fill_head(sqe, handle->pri_fd, u->recv_head - handle->pri_engine[0] * HEAD_PER_NONEMPTY);
+    } else {
+        /* No MSG_WAITALL: a send may be short, and the core goes on where that is not wanted. */
+        fill_head(sqe, handle->pri_fd, HEAD(IORING_OP_SEND, 0));
+        sqe->msg_flags = MSG_NOSIGNAL;
+    }
+    sqe->addr = (uintptr_t)step->data;
+    sqe->len = (uint32_t)(step->len < max ? step->len : max);
+    if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL)) fill_other_transfer(sqe, step);
+}
+
 /* The submission queue is full: the step gets its entry in the next turn. */
 void pri_uring_wait_for_entry(uring *u, pri_step *step, uint32_t state);
 
@@ -75,7 +114,7 @@ PRI_IN_PLACE void submit(uring *u, pri_step *step, uint32_t state)
 {
     struct io_uring_sqe *sqe = entry(u);
     if (sqe)
-        fill_step(step, state, sqe, u->features, ++u->sequence);
+        fill_step(u, step, state, sqe);
     else
         pri_uring_wait_for_entry(u, step, state);
 }
@@ -87,11 +126,28 @@ static inline void end(uring *u, pri_step *step)
     pri_list_append(&u->ended, &words_of(step)->link);
 }
 
+/* Ask the kernel to end what the step's entry began, at once if there is room, else in the next turn. */
+static inline void ask_to_end(uring *u, pri_step *step)
+{
+    step_words *words = words_of(step);
+    if (words->state & CANCEL_OWED) return;
+    struct io_uring_sqe *sqe = entry(u);
+    if (sqe) {
+        fill_cancel(step, sqe, u->features);
+        return;
+    }
+    words->state |= CANCEL_OWED;
+    pri_list_append(&u->cancels, &words->link);
+}
+
 /* Turn completions into at most max records; those that are over stay in the queue. */
 int pri_uring_reap(uring *u, pri_record *records, int max);
 
 /* Records of the steps that ended without the kernel. */
 int pri_uring_report_ended(uring *u, pri_record *records, int max);
+
+/* Make a turn that waits, or the next one that would, return.  Any thread, signal handlers. */
+void pri_uring_wake(pro_loop *loop);
 
 int  pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *why);
 int  pri_uring_bind(pro_loop *loop);

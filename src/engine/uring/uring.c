@@ -93,7 +93,7 @@ static bool flush(uring *u)
         if (!(sqe = entry(u))) return false;
         pri_step *step = step_of_link(pri_list_pop(&u->waiting));
         uint32_t  state = words_of(step)->state & ~(uint32_t)PHASES;
-        fill_step(step, state, sqe, u->features, ++u->sequence);
+        fill_step(u, step, state, sqe);
     }
     return true;
 }
@@ -162,12 +162,12 @@ static int failed(uring *u, int error)
 
 static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
-    uring   *u = uring_of(loop);
+    uring *u = uring_of(loop);
+    u->woken = false;
     int      n = pri_uring_report_ended(u, records, max);
     bool     wait = n == 0 && until_ns != PRI_TURN_POLL;
     uint64_t until = NEVER;
     if (wait && until_ns != PRI_TURN_FOREVER) until = pri_loop_system_time(loop, until_ns);
-    u->woken = false;
     for (;;) {
         int      error = submit_and_wait(u, wait, until);
         unsigned head = *u->ring.cq.khead;
@@ -198,13 +198,7 @@ static void uring_cancel(pro_loop *loop, pri_step *step)
     }
     if (!(words->state & IN_RING) || (words->state & CANCEL_WISHED)) return;
     words->state |= CANCEL_WISHED;
-    struct io_uring_sqe *sqe = entry(u);
-    if (sqe) {
-        fill_cancel(step, sqe, u->features);
-        return;
-    }
-    words->state |= CANCEL_OWED;
-    pri_list_append(&u->cancels, &words->link);
+    ask_to_end(u, step);
 }
 
 static int uring_buffers_lend(pro_loop *loop, pro_buffers *buffers)
@@ -232,7 +226,7 @@ static void uring_detach(pro_loop *loop, pro_handle *handle)
 }
 
 /* Safe in signal handlers: an atomic flag and a write. */
-static void uring_wake(pro_loop *loop)
+void pri_uring_wake(pro_loop *loop)
 {
     uring *u = uring_of(loop);
     if (atomic_exchange(&u->waking, true)) return;
@@ -245,7 +239,7 @@ static void uring_wake(pro_loop *loop)
 
 const pri_engine pri_engine_uring = {
     .id = PRO_ENGINE_URING,
-    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_SLOTS,
     .name = "uring",
     .net = &pri_os_net,
     .call = pri_os_call,
@@ -262,9 +256,10 @@ const pri_engine pri_engine_uring = {
     .start = uring_start,
     .cancel = uring_cancel,
     .detach = uring_detach,
+    .close = pri_uring_close,
     .buffers_lend = uring_buffers_lend,
     .buffers_back = uring_buffers_back,
     .buffers_give = uring_buffers_give,
     .turn = uring_turn,
-    .wake = uring_wake,
+    .wake = pri_uring_wake,
 };
