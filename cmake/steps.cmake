@@ -5,6 +5,7 @@
 #
 #   COMMAND  prints the protocol of tests (scripts/run-tests.py); generator expressions are fine.
 #   CONFIGS  where it runs: release debug asan tsan valgrind clang windows.  Default: release asan.
+#            nightly: the release build, but only with --config nightly.
 #   ENGINES  one step per engine, NAME-<engine>, with PROACTOR_ENGINE=<engine> in its environment;
 #            the word {engine} in COMMAND becomes the name.
 #   TIMEOUT  of the whole step.  Default: 300.

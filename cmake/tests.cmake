@@ -173,6 +173,14 @@ endforeach()
 pro_step(gates CONFIGS release
     COMMAND python3 ${PROJECT_SOURCE_DIR}/bench/gates.py ${PROJECT_BINARY_DIR})
 
+# Connections held at once and echoed, by as many rings as it takes with the limit of descriptors.
+if(TARGET bench-million)
+    pro_step(connections-76000 CONFIGS release TIMEOUT 240
+        COMMAND $<TARGET_FILE:bench-million> --connections 76000 --test)
+    pro_step(connections-500000 CONFIGS nightly TIMEOUT 1800
+        COMMAND $<TARGET_FILE:bench-million> --connections 500000 --test)
+endif()
+
 # The servers that bench/tcp measures, built here, and a few echoes by each.
 pro_step(bench-peers CONFIGS release
     COMMAND python3 ${PROJECT_SOURCE_DIR}/bench/smoke.py ${PROJECT_BINARY_DIR})
