@@ -105,16 +105,27 @@ CONFORM(a_copy_has_its_place_among_the_sends)
 CONFORM(a_copy_cut_short_says_how_much_went_and_leaves_a_hole)
 {
     pro_loop *loop = t_loop();
+    uint64_t  patience = 20 * PRO_MSEC;
     for (int way = 0; way < 3; way++) {
         t_pair  *pair = t_pair_narrow(loop);
         sending *s = of_file(loop, pair, CLOG_LEN, 0, CLOG_LEN);
         char    *buf = t_alloc(CLOG_LEN);
         t_op    *behind = t_new_op(), *first = t_new_op(), *end = t_new_op(), *rest = t_new_op();
         t_op    *close = t_new_op();
-        if (way == 1) s->op->op.deadline_ns = pro_loop_now(loop) + 20 * PRO_MSEC;
+        if (way == 1) s->op->op.deadline_ns = pro_loop_now(loop) + patience;
         start(s);
         pro_send(&behind->op, &pair->a, "x", 1, t_done);
         pro_recv_exactly(&first->op, &pair->b, buf, 1000, t_done);
+        if (way == 1) {
+            t_wait_count(loop, &s->op->done, 1);
+            if (s->op->value < 1000) { /* before it had begun: the machine is slow today */
+                patience *= 2;
+                way--;
+                t_pair_close(loop, pair);
+                t_close_fd(s->copy.file);
+                continue;
+            }
+        }
         t_wait_count(loop, &first->done, 1);
         for (int i = 0; i < 20; i++) t_poll(loop); /* until it is stuck, most likely */
         CHECK_EQ(s->op->done, way == 1 ? s->op->done : 0);
