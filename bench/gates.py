@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""The gates that noise cannot break: instructions of a hop, allocations, sizes of what users hold.
+"""The gates that noise cannot break: instructions and system calls of a hop, allocations, sizes of what users hold.
 
     gates.py BUILD_DIRECTORY              compare with gates.json; a step of ./dev test
     gates.py BUILD_DIRECTORY --record     write what is now into it
 
 Instructions are counted by callgrind and depend on the compiler, not on the machine or its load: each
-compiler has its own row, and one that was never recorded is skipped.  More than 3% over the record fails;
-so does one allocation in steady state, and a size that grew.  Who makes something cheaper records it."""
+compiler has its own row, and one that was never recorded is skipped.  System calls are counted by strace.
+More than 3% over the record fails; so does one allocation in steady state, and a size that grew.  Who makes something cheaper records it."""
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+
+import syscalls
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECORD = os.path.join(HERE, "gates.json")
@@ -34,6 +36,13 @@ def instructions(build):
         rows = [json.loads(line) for line in open(out.name, encoding="utf-8")]
     return {row["variant"]: row["instructions_per_hop"] for row in rows
             if not row["variant"].startswith("raw-")}
+
+
+def system_calls(build):
+    """Variant of the library -> system calls per hop, of 100 pairs; without those that cannot be counted."""
+    counted = {name: syscalls.of_variant(build, name, pairs=100)
+               for name in syscalls.variants(build) if not name.startswith("raw-")}
+    return {name: sum(calls.values()) for name, calls in counted.items() if calls is not None}
 
 
 def allocations(build):
@@ -71,7 +80,7 @@ class Report:
 
 def main():
     build = sys.argv[1]
-    counted, held = instructions(build), sizes()
+    counted, called, held = instructions(build), system_calls(build), sizes()
     if sys.argv[2:] == ["--record"]:
         try:
             with open(RECORD, encoding="utf-8") as file:
@@ -80,6 +89,7 @@ def main():
             record = {"instructions_per_hop": {}}
         record["instructions_per_hop"][compiler()] = {
             name: round(value) for name, value in sorted(counted.items())}
+        record["system_calls_per_hop"] = {name: round(value, 4) for name, value in sorted(called.items())}
         record["sizes"] = held
         with open(RECORD, "w", encoding="utf-8") as file:
             json.dump(record, file, indent=4)
@@ -99,6 +109,12 @@ def main():
         else:
             report.say(value <= known[name] * OVER, gate,
                        f"{value:.1f}, more than 3% over {known[name]}")
+    for name, most in record["system_calls_per_hop"].items():
+        gate = f"system_calls_per_hop_{name}"
+        if name not in called:
+            report.skip(gate, "the variant or strace does not work here")
+        else:
+            report.say(called[name] <= most * OVER, gate, f"{called[name]:.4f}, more than 3% over {most}")
     status, out = allocations(build)
     report.say(status == 0, "no_allocations_in_steady_state", " / ".join(out.split("\n")))
     for name, size in held.items():

@@ -9,11 +9,9 @@
 #include "lib/callgrind.h"
 #include "lib/hop.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { LIMITS_MAX = 8, SHORT_HOPS = 20000, LONG_HOPS = 60000 };
 
@@ -109,44 +107,14 @@ struct count {
     uint64_t                 hops;
 };
 
-/* System calls that this valgrind does not know come back ENOSYS: worth a line, the figure may
- * be of a fall-back. */
-static void report_unknown_calls(const char *path, const char *variant)
+static struct count count_run(const struct options *o, const char *variant, unsigned hops)
 {
-    char  line[512];
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file)) {
-        char *found = strstr(line, "unhandled");
-        if (found && strstr(line, "syscall"))
-            fprintf(stderr, "note: %s: valgrind: %s", variant, found);
-    }
-    if (file) fclose(file);
-}
-
-static struct count count_run(const struct options *o, const char *variant, const char *directory,
-                              unsigned hops)
-{
-    char         self[512], command[2048], profile[600], log[600];
-    struct count count = {.hops = 0};
-    ssize_t      len = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (len < 0) bench_die_errno("/proc/self/exe");
-    self[len] = '\0';
-    snprintf(profile, sizeof profile, "%s/profile", directory);
-    snprintf(log, sizeof log, "%s/log", directory);
-    snprintf(command, sizeof command,
-             "valgrind --tool=callgrind --callgrind-out-file='%s' --log-file='%s' "
-             "'%s' --variant %s --hops %u --pairs %u --size %u --transport %s",
-             profile, log, self, variant, hops, o->shape.pairs, o->shape.size,
-             hop_transport_name(o->shape.transport));
-    FILE *child = popen(command, "r");
-    if (!child) bench_die_errno("valgrind");
-    int got = fscanf(child, "%" SCNu64, &count.hops);
-    if (pclose(child) != 0 || got != 1)
-        bench_die("%s failed under valgrind (is it installed?): %s", variant, command);
-    if (hops == LONG_HOPS) report_unknown_calls(log, variant);
-    callgrind_read(&count.profile, profile);
-    unlink(profile);
-    unlink(log);
+    char         arguments[256];
+    struct count count;
+    snprintf(arguments, sizeof arguments,
+             "--variant %s --hops %u --pairs %u --size %u --transport %s", variant, hops,
+             o->shape.pairs, o->shape.size, hop_transport_name(o->shape.transport));
+    count.hops = callgrind_run(&count.profile, arguments, hops == LONG_HOPS);
     return count;
 }
 
@@ -167,11 +135,10 @@ static void print_top(const struct callgrind_profile *profile, double hops, unsi
 }
 
 /* Returns instructions per hop; the difference of the runs is left in longer. */
-static double count_variant(const struct options *o, const char *variant, const char *directory,
-                            struct count *longer)
+static double count_variant(const struct options *o, const char *variant, struct count *longer)
 {
-    struct count shorter = count_run(o, variant, directory, SHORT_HOPS);
-    *longer = count_run(o, variant, directory, LONG_HOPS);
+    struct count shorter = count_run(o, variant, SHORT_HOPS);
+    *longer = count_run(o, variant, LONG_HOPS);
     callgrind_subtract(&longer->profile, &shorter.profile);
     longer->hops -= shorter.hops;
     callgrind_fini(&shorter.profile);
@@ -202,12 +169,10 @@ static bool report(const struct options *o, const struct hop_variant *variant, d
 
 static int measure(const struct options *o)
 {
-    char              directory[] = "/tmp/bench-instr-XXXXXX";
     struct bench_host host;
     FILE             *out = o->json ? fopen(o->json, "a") : NULL;
     bool              over = false;
     if (o->json && !out) bench_die_errno(o->json);
-    if (!mkdtemp(directory)) bench_die_errno("mkdtemp");
     bench_host_get(&host);
     printf("instr: Linux %s, commit %s; user instructions per hop, %s, %u pairs, %u bytes\n",
            host.kernel, host.commit, hop_transport_name(o->shape.transport), o->shape.pairs,
@@ -218,11 +183,10 @@ static int measure(const struct options *o)
             !hop_possible(variant, &o->shape))
             continue;
         struct count count;
-        double       each = count_variant(o, variant->name, directory, &count);
+        double       each = count_variant(o, variant->name, &count);
         over |= report(o, variant, each, &count, out, &host);
         callgrind_fini(&count.profile);
     }
-    rmdir(directory);
     if (out) fclose(out);
     return over ? 1 : 0;
 }

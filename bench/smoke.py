@@ -97,7 +97,8 @@ def makes_the_matrix(build):
 
 def main():
     build = sys.argv[1]
-    subprocess.run(["cmake", "--build", build, "--target", "peers", "bench-load", "bench-tcp", "bench-pipeline"],
+    subprocess.run(["cmake", "--build", build, "--target", "peers", "bench-load", "bench-tcp", "bench-pipeline",
+                    "bench-many", "bench-timers"],
                    check=True, stdout=subprocess.DEVNULL)
     passed = failed = skipped = 0
 
@@ -121,6 +122,8 @@ def main():
             step(row["name"], lambda: echoes(server))
     for name in ("tcp", "pipeline"):
         step(name, lambda: measures(build, name, "--quick", "--rounds", "1", "--connections", "10"))
+    for name in ("many", "timers"):
+        step(name, lambda: measures(build, name, "--max", "1000", "--rounds", "2", "--window-ms", "2"))
     step("matrix", lambda: makes_the_matrix(build))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed != 0

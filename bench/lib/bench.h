@@ -62,7 +62,7 @@ struct bench_lane {
     uint64_t (*run_for)(void *state, uint64_t window_ns); /* returns units of work done, > 0 */
 
     /* For a lane whose work is done by another process: warms up, measures a window and gives time per unit
-     * by both clocks itself.  NULL: run_for is measured. */
+     * by both clocks itself; run_for may be NULL then.  NULL: run_for is measured. */
     void (*measure)(void *state, uint64_t window_ns, double ns_per_unit[BENCH_CLOCKS]);
     bool has_threads; /* its CPU time is that of the process: threads of other lanes must sleep */
     double *ns_per_unit[BENCH_CLOCKS]; /* [rounds], filled by bench_rounds */

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The slot of this id; ids are small and dense, so the table is an array. */
 static struct callgrind_function *slot(struct callgrind_profile *profile, size_t id)
@@ -135,4 +136,44 @@ void callgrind_fini(struct callgrind_profile *profile)
     for (size_t i = 0; i < profile->len; i++) free(profile->at[i].name);
     free(profile->at);
     *profile = (struct callgrind_profile){.at = NULL};
+}
+
+/* ---- Running ---------------------------------------------------------------------------------- */
+
+static void name_unknown_calls(const char *path, const char *arguments)
+{
+    char  line[512];
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+        char *found = strstr(line, "unhandled");
+        if (found && strstr(line, "syscall"))
+            fprintf(stderr, "note: %s: valgrind: %s", arguments, found);
+    }
+    if (file) fclose(file);
+}
+
+uint64_t callgrind_run(struct callgrind_profile *profile, const char *arguments, bool notes)
+{
+    char directory[] = "/tmp/bench-callgrind-XXXXXX", self[512], out[600], log[600], command[2048];
+    uint64_t number = 0;
+    ssize_t  len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len < 0) bench_die_errno("/proc/self/exe");
+    self[len] = '\0';
+    if (!mkdtemp(directory)) bench_die_errno("mkdtemp");
+    snprintf(out, sizeof out, "%s/profile", directory);
+    snprintf(log, sizeof log, "%s/log", directory);
+    snprintf(command, sizeof command,
+             "valgrind --tool=callgrind --callgrind-out-file='%s' --log-file='%s' '%s' %s", out,
+             log, self, arguments);
+    FILE *child = popen(command, "r");
+    if (!child) bench_die_errno("valgrind");
+    int got = fscanf(child, "%" SCNu64, &number);
+    if (pclose(child) != 0 || got != 1)
+        bench_die("valgrind (is it installed?) or what it ran failed: %s", command);
+    if (notes) name_unknown_calls(log, arguments);
+    callgrind_read(profile, out);
+    unlink(out);
+    unlink(log);
+    rmdir(directory);
+    return number;
 }

@@ -4,6 +4,7 @@
 #ifndef BENCH_CALLGRIND_H
 #define BENCH_CALLGRIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,11 @@ struct callgrind_profile {
     size_t                     len;
     uint64_t                   total;
 };
+
+/* Runs this program itself with these arguments under callgrind: its profile, and the number that it
+ * printed, of what it did.  notes: system calls that this valgrind does not know are named on stderr, since
+ * the figure may be of a fall-back.  Dies if that fails. */
+uint64_t callgrind_run(struct callgrind_profile *profile, const char *arguments, bool notes);
 
 /* Reads a callgrind output file of one event (Ir). Dies if it cannot: a wrong figure is worse
  * than none. */

@@ -67,6 +67,16 @@ static void shuffle(size_t *order, size_t len)
     while (len > 1 && order[0] == last);
 }
 
+/* First touch, pools, buffer sizes of the kernel. */
+static void warm_up(const struct bench_lane *lane, uint64_t window_ns)
+{
+    double ns[BENCH_CLOCKS];
+    if (lane->run_for)
+        lane->run_for(lane->state, window_ns);
+    else
+        lane->measure(lane->state, window_ns, ns);
+}
+
 void bench_rounds(struct bench_lane *const *lanes, size_t lanes_len, uint64_t window_ns,
                   unsigned from, unsigned to)
 {
@@ -74,8 +84,7 @@ void bench_rounds(struct bench_lane *const *lanes, size_t lanes_len, uint64_t wi
     if (lanes_len == 0 || !order) bench_die("rounds of no lanes");
     for (size_t i = 0; i < lanes_len; i++) {
         order[i] = i;
-        lanes[i]->run_for(lanes[i]->state,
-                          window_ns); /* first touch, pools, buffer sizes of the kernel */
+        warm_up(lanes[i], window_ns);
     }
     for (unsigned round = from; round < to; round++) {
         shuffle(order, lanes_len);

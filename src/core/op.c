@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "core/job.h"
+#include "core/layout.h"
 
 _Static_assert(sizeof(void *) != 8 || sizeof(pro_op) <= 192, "an operation is three cache lines");
 _Static_assert(offsetof(pro_op, pri_timer) == offsetof(pro_op, deadline_ns) + 8,
@@ -235,6 +236,11 @@ void pri_op_cancel(pro_op *op, int cause)
 
 void pri_op_expire(pri_link *due)
 {
+    /* Of many timers each is somewhere else in memory, and so are its neighbours in its scope. */
+    for (const pri_link *link = due->next; link != due; link = link->next) {
+        PRI_FETCH(op_of_timer(link)->pri_scope.next);
+        PRI_FETCH(op_of_timer(link)->pri_scope.prev);
+    }
     while (!pri_list_empty(due)) {
         pri_link *link = pri_list_pop(due);
         pro_op   *op = op_of_timer(link);

@@ -13,6 +13,8 @@
  * A bit may stay set when its slot ran empty; whoever looks at it clears it. */
 #include "core/wheel.h"
 
+#include "core/layout.h"
+
 static inline uint64_t deadline_of(const pri_link *link)
 {
     return ((const uint64_t *)(const void *)link)[-1];
@@ -133,6 +135,9 @@ static void take_due(pri_wheel *wheel, int slot, bool is_over, uint64_t now_ns, 
     for (pri_link *l = head->next, *next; l != head; l = next) {
         next = l->next;
         if (is_over || deadline_of(l) <= now_ns) {
+            PRI_FETCH((char *)l -
+                      64); /* the lines around, for whoever runs it: all of them at once */
+            PRI_FETCH((char *)l + 64);
             pri_list_remove(l);
             pri_list_append(&taken, l);
         } else if (deadline_of(l) < earliest) {
