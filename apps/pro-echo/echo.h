@@ -26,6 +26,7 @@ struct options {
     const struct style *style;
     uint64_t            idle_timeout_ns; /* 0: none */
     uint64_t            connections_max; /* 0: no limit */
+    uint32_t            slots;           /* of each loop */
     bool                explain;
 };
 

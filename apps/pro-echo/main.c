@@ -115,6 +115,7 @@ static int serve_alone(const struct options *options)
     pro_loop_options loop_options;
     pro_loop_options_init(&loop_options);
     loop_options.engine = options->engine;
+    loop_options.fixed_slots = options->slots;
     pro_loop *loop;
     int       error = pro_loop_new(&loop, &loop_options);
     if (error != PRO_OK) return say_refused(options, error);
@@ -175,6 +176,7 @@ static int serve(const struct options *options)
     runtime_options.shards = options->shards;
     runtime_options.name = "pro-echo";
     runtime_options.loop.engine = options->engine;
+    runtime_options.loop.fixed_slots = options->slots;
     pro_runtime *runtime;
     int          error = pro_runtime_new(&runtime, &runtime_options);
     if (error != PRO_OK) return say_refused(options, error);

@@ -17,6 +17,8 @@ static const char usage[] =
     "  --style STYLE          coroutine (default), stackless or callback: how connections are written\n"
     "  --idle-timeout SECONDS close a connection that moves nothing for so long; default: never\n"
     "  --max-connections N    serve no more at a time, over all shards, others wait; default: no limit\n"
+    "  --slots N              fixed slots of each loop, where the engine has them: so many connections\n"
+    "                         without a descriptor; default: 0\n"
     "  --explain              say which engine is used, and why, and where shards run, and exit\n"
     "  --help, --version\n";
 
@@ -91,6 +93,14 @@ static bool read_max_connections(struct options *options, const char *text)
     return read_number(text, UINT64_MAX, &options->connections_max);
 }
 
+static bool read_slots(struct options *options, const char *text)
+{
+    uint64_t number;
+    if (!read_number(text, UINT32_MAX, &number)) return false;
+    options->slots = (uint32_t)number;
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*read)(struct options *options, const char *text);
@@ -101,6 +111,7 @@ static const struct {
     {"--style", read_style},
     {"--idle-timeout", read_idle_timeout},
     {"--max-connections", read_max_connections},
+    {"--slots", read_slots},
 };
 #define OPTIONS_WITH_VALUE (sizeof options_with_value / sizeof options_with_value[0])
 

@@ -29,6 +29,7 @@ const struct server servers[] = {
     {"pro-co-epoll", "pro_coroutine", NULL, "epoll", "the library on epoll, coroutines"},
     {"pro-stackless-epoll", "pro_stackless", NULL, "epoll", "the library on epoll, stackless"},
     {"pro-uring", "pro_callback", NULL, "uring", "the library on io_uring, callbacks"},
+    {"pro-slots", "pro_callback", "--slots", "uring", "the same in fixed slots"},
     {"pro-leased-uring", "pro_leased", NULL, "uring", "the library on io_uring, leased buffers"},
     {"pro-co-uring", "pro_coroutine", NULL, "uring", "the library on io_uring, coroutines"},
     {"pro-stackless-uring", "pro_stackless", NULL, "uring", "the library on io_uring, stackless"},

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
     offload = peer_word(argc, argv, "--offload");
     pro_loop_options_init(&options);
     options.pool_threads_max = peer_number(argc, argv, "--threads", 0);
+    options.fixed_slots = peer_word(argc, argv, "--slots") ? 20000 : 0;
     if (pro_loop_new(&loop, &options) != PRO_OK ||
         pro_listen(&listener, loop, NULL, &address, NULL) != PRO_OK)
         exit(1);

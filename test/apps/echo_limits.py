@@ -230,6 +230,26 @@ def without_descriptors_it_drains_the_backlog_all_the_same(engine, shape):
     equal((totals["connections"], totals["canceled"]), (150, 0), "connections, canceled")
 
 
+@case_per_shape(*SHAPES)
+def in_slots_more_are_served_at_once_than_there_are_descriptors(engine, shape):
+    """64 descriptors, and as many slots on each loop."""
+    explained = harness.run("bin/pro-echo", "--engine", engine, "--shards", "1", "--slots", "1000",
+                            "--explain").stdout
+    if "fixed slots" not in explained:
+        raise Skip("no slots here")
+    server = Echo(engine, "--slots", "1000", before=few_handles, shape=shape)
+    socks = greet(server, 84)
+    wait_until(lambda: len(readable(socks, 0)) == 84, "all clients to be served")
+    check(server.handles() <= 64, f"{server.handles()} descriptors")
+    for sock in socks:
+        harness.recv_exactly(sock, GREETING_LEN)
+        sock.shutdown(socket.SHUT_WR)
+        equal(harness.recv_all(sock), b"", "what follows the echo")
+        sock.close()
+    totals = server.end()
+    equal((totals["connections"], totals["errors"]), (84, 0), "connections, errors")
+
+
 # ---- idle --------------------------------------------------------------------------------------
 
 @case_per_shape(*SHAPES)

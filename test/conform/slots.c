@@ -179,7 +179,8 @@ CONFORM(when_all_slots_are_used_descriptors_follow_and_what_is_closed_is_used_ag
     server_close(s);
 }
 
-CONFORM(no_connection_is_lost_where_the_slots_run_out_in_a_burst)
+/* So many connections at a time, of which nobody hears before the last one came. */
+static void run_out_of_slots(int burst)
 {
     enum { SLOTS = 200, CLIENTS = 260 };
     pro_loop_options o = t_loop_options();
@@ -192,7 +193,7 @@ CONFORM(no_connection_is_lost_where_the_slots_run_out_in_a_burst)
     t_poll(loop);
     for (int i = 0; i < CLIENTS; i++) {
         raw[i] = peer_connect(&s->address);
-        if (i % 100 == 99) t_wait_count(loop, &s->count, i + 1);
+        if (i % burst == burst - 1) t_wait_count(loop, &s->count, i + 1);
     }
     t_wait_count(loop, &s->count, CLIENTS);
     CHECK_EQ(slots_used(loop), slots_of(loop));
@@ -201,6 +202,53 @@ CONFORM(no_connection_is_lost_where_the_slots_run_out_in_a_burst)
     for (int i = 0; i < CLIENTS; i++) peer_close(raw[i]);
     CHECK_EQ(slots_used(loop), 0);
     server_close(s);
+}
+
+CONFORM(no_connection_is_lost_where_the_slots_run_out_in_a_burst) { run_out_of_slots(100); }
+
+CONFORM(no_connection_is_lost_where_the_slots_run_out_under_a_multishot_accept)
+{
+    run_out_of_slots(13);
+}
+
+CONFORM(sockets_that_are_opened_leave_alone_the_slots_that_a_multishot_accept_may_take)
+{
+    enum { SOCKETS = 150, CLIENTS = 60 };
+    pro_loop_options o = t_loop_options();
+    o.fixed_slots = 200;
+    o.queue_len = 4;
+    pro_loop   *loop = t_loop_with(&o);
+    server     *s = server_new(loop, CLIENTS);
+    pro_socket *opened = t_array(pro_socket, SOCKETS);
+    peer        raw[CLIENTS];
+    t_poll(loop);
+    for (int i = 0; i < SOCKETS; i++)
+        CHECK_ERROR(pro_socket_open(&opened[i], loop, NULL, PRO_IPV4), PRO_OK);
+    for (int i = 0; i < CLIENTS; i++) raw[i] = peer_connect(&s->address);
+    t_wait_count(loop, &s->count, CLIENTS);
+    for (int i = 0; i < CLIENTS; i++) check_echo(s, i, raw[i]);
+    for (int i = 0; i < CLIENTS; i++) t_close(loop, &s->taken[i]);
+    for (int i = 0; i < CLIENTS; i++) peer_close(raw[i]);
+    for (int i = 0; i < SOCKETS; i++) t_close(loop, &opened[i]);
+    CHECK_EQ(slots_used(loop), 0);
+    server_close(s);
+}
+
+CONFORM(two_accepts_do_not_count_on_the_same_slot)
+{
+    pro_loop *loop = loop_with_slots(1);
+    server   *s[2];
+    peer      raw[2];
+    for (int i = 0; i < 2; i++) s[i] = server_new(loop, 1);
+    t_poll(loop); /* both stand in the ring */
+    for (int i = 0; i < 2; i++) raw[i] = peer_connect(&s[i]->address);
+    for (int i = 0; i < 2; i++) t_wait_count(loop, &s[i]->count, 1);
+    CHECK_EQ(slots_used(loop), slots_of(loop));
+    for (int i = 0; i < 2; i++) check_echo(s[i], 0, raw[i]);
+    for (int i = 0; i < 2; i++) t_close(loop, &s[i]->taken[0]);
+    for (int i = 0; i < 2; i++) peer_close(raw[i]);
+    CHECK_EQ(slots_used(loop), 0);
+    for (int i = 0; i < 2; i++) server_close(s[i]);
 }
 
 CONFORM(connections_that_come_while_a_multishot_accept_is_canceled_leave_no_slot_behind)
