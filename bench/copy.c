@@ -1,16 +1,21 @@
-/* bench/copy: what does copying a file to a socket cost, beside sendfile by hand?
+/* bench/copy: what does copying a file to a socket cost, beside sendfile by hand?  With --stream: copying from a
+ * socket to a socket, beside splice by hand?
  *
  * A file that is in the page cache goes over a TCP connection of the loopback to a process that throws it
  * away (MSG_TRUNC).  By hand: a blocking socket and a loop around sendfile, the least there is.  Each round
  * is the whole file once for each lane; what counts is CPU time of this process.
  *
- *   bench/copy [--mib 1024] [--rounds 20] [--parts 2] [--json FILE] */
+ * A stream: a process writes as fast as it can; by hand: poll, and splice into a pipe and out of it until that
+ * is empty.
+ *
+ *   bench/copy [--stream] [--mib 1024] [--rounds 20] [--parts 2] [--json FILE] */
 #include "lib/bench.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +28,9 @@
 
 static uint64_t file_len;
 static int      file;
+static bool     is_stream;
+
+enum { TUBE = 256 << 10 }; /* what the library asks for, too */
 
 struct connection {
     int        fd;
@@ -31,6 +39,12 @@ struct connection {
     pro_socket sock;
     pro_op     op;
     pro_copy   copy;
+
+    /* Of a stream. */
+    int        from, tube[2];
+    pid_t      spring;
+    pro_socket source;
+    pro_flow   flow;
 };
 
 /* ---- The other side ---------------------------------------------------------------------------- */
@@ -44,7 +58,16 @@ static _Noreturn void drain(int fd)
     }
 }
 
-static void connect_to_drain(struct connection *c)
+/* Writes until it is killed; what nobody takes stays with it. */
+static _Noreturn void spring(int fd)
+{
+    static char buf[1 << 20];
+    for (;;)
+        if (write(fd, buf, sizeof buf) < 0 && errno != EINTR) _exit(0);
+}
+
+/* A connection to a process that does this; our end. */
+static int connect_to(void (*fn)(int fd), pid_t *pid)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t          len = sizeof at;
@@ -52,12 +75,13 @@ static void connect_to_drain(struct connection *c)
     if (listener < 0 || bind(listener, (struct sockaddr *)&at, len) || listen(listener, 1) ||
         getsockname(listener, (struct sockaddr *)&at, &len))
         bench_die_errno("listen");
-    c->drain = fork();
-    if (c->drain < 0) bench_die_errno("fork");
-    if (c->drain == 0) drain(accept(listener, NULL, NULL));
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&at, len)) bench_die_errno("connect");
+    *pid = fork();
+    if (*pid < 0) bench_die_errno("fork");
+    if (*pid == 0) fn(accept(listener, NULL, NULL));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&at, len)) bench_die_errno("connect");
     close(listener);
+    return fd;
 }
 
 /* ---- The lanes --------------------------------------------------------------------------------- */
@@ -97,40 +121,87 @@ static uint64_t by_library(void *state, uint64_t window_ns)
     return c->copy.len >> 20;
 }
 
+static void wait_for(int fd, short events)
+{
+    struct pollfd look = {.fd = fd, .events = events};
+    poll(&look, 1, -1);
+}
+
+static size_t splice_some(int from, int to, int fd, short events, uint64_t len)
+{
+    for (;;) {
+        ssize_t n = splice(from, NULL, to, NULL, (size_t)len, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+        if (n > 0) return (size_t)n;
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) bench_die_errno("splice");
+        wait_for(fd, events);
+    }
+}
+
+static uint64_t stream_by_hand(void *state, uint64_t window_ns)
+{
+    const struct connection *c = state;
+    uint64_t                 len = len_of(window_ns), left = len;
+    while (left > 0) {
+        size_t in = splice_some(c->from, c->tube[1], c->from, POLLIN, left < TUBE ? left : TUBE);
+        for (size_t held = in; held > 0;)
+            held -= splice_some(c->tube[0], c->fd, c->fd, POLLOUT, held);
+        left -= in;
+    }
+    return len >> 20;
+}
+
+static uint64_t stream_by_library(void *state, uint64_t window_ns)
+{
+    struct connection *c = state;
+    c->flow.max = len_of(window_ns);
+    pro_copy_stream(&c->op, &c->source, &c->sock, &c->flow, on_copied);
+    pro_loop_run(c->loop);
+    if (c->flow.copied != c->flow.max) bench_die("not all of it was copied");
+    return c->flow.max >> 20;
+}
+
 static const struct {
     const char *name;
     pro_engine  engine; /* PRO_ENGINE_AUTO: by hand */
-} kinds[] = {{"sendfile", PRO_ENGINE_AUTO},
-             {"sendfile, A/A", PRO_ENGINE_AUTO},
+} kinds[] = {{"by hand", PRO_ENGINE_AUTO},
+             {"by hand, A/A", PRO_ENGINE_AUTO},
              {"lib-uring", PRO_ENGINE_URING},
              {"lib-epoll", PRO_ENGINE_EPOLL}};
 enum { LANES = sizeof kinds / sizeof kinds[0] };
 
 static void begin(struct connection *c, pro_engine engine)
 {
-    connect_to_drain(c);
+    c->fd = connect_to(drain, &c->drain);
+    if (is_stream) c->from = connect_to(spring, &c->spring);
+    if (engine == PRO_ENGINE_AUTO && is_stream) {
+        if (fcntl(c->from, F_SETFL, O_NONBLOCK) || fcntl(c->fd, F_SETFL, O_NONBLOCK) ||
+            pipe(c->tube))
+            bench_die_errno("stream");
+        fcntl(c->tube[1], F_SETPIPE_SZ, TUBE);
+    }
     if (engine == PRO_ENGINE_AUTO) return;
     pro_loop_options options;
     pro_loop_options_init(&options);
     options.engine = engine;
     int error = pro_loop_new(&c->loop, &options);
     if (error == PRO_OK) error = pro_socket_adopt(&c->sock, c->loop, NULL, c->fd);
+    if (error == PRO_OK && is_stream) error = pro_socket_adopt(&c->source, c->loop, NULL, c->from);
     if (error != PRO_OK) bench_die("loop: %s", pro_error_text(error));
 }
-
-static void on_closed(pro_op *op) { (void)op; }
 
 static void end(struct connection *c)
 {
     if (c->loop) {
-        pro_close(&c->op, &c->sock, on_closed);
+        pro_scope_close(pro_loop_scope(c->loop));
         pro_loop_run(c->loop);
         if (pro_loop_free(c->loop) != PRO_OK) bench_die("something is left in the loop");
     } else {
         close(c->fd);
+        if (is_stream) close(c->from), close(c->tube[0]), close(c->tube[1]);
     }
     kill(c->drain, SIGKILL); /* other drains have copies of this end */
     waitpid(c->drain, NULL, 0);
+    if (is_stream) kill(c->spring, SIGKILL), waitpid(c->spring, NULL, 0);
     memset(c, 0, sizeof *c);
 }
 
@@ -153,7 +224,9 @@ int main(int argc, char **argv)
     struct bench_json        json = {0};
     for (int i = 1; i < argc; i++) {
         const char *v;
-        if ((v = bench_option("--mib", argc, argv, &i)))
+        if (strcmp(argv[i], "--stream") == 0)
+            is_stream = true;
+        else if ((v = bench_option("--mib", argc, argv, &i)))
             mib = bench_number("--mib", v, 1, 65536);
         else if ((v = bench_option("--rounds", argc, argv, &i)))
             rounds = bench_number("--rounds", v, 2, 10000);
@@ -162,16 +235,19 @@ int main(int argc, char **argv)
         else if ((v = bench_option("--json", argc, argv, &i)))
             json.out = fopen(v, "a");
         else
-            bench_die("usage: bench/copy [--mib N] [--rounds N] [--parts N] [--json FILE]");
+            bench_die(
+                "usage: bench/copy [--stream] [--mib N] [--rounds N] [--parts N] [--json FILE]");
     }
     file_len = (uint64_t)mib << 20;
     signal(SIGPIPE, SIG_IGN);
-    make_file();
+    if (!is_stream) make_file();
     for (int i = 0; i < LANES; i++) {
-        lanes[i] = (struct bench_lane){.state = &connections[i],
-                                       .run_for = kinds[i].engine == PRO_ENGINE_AUTO ? by_hand
-                                                                                     : by_library,
-                                       .has_threads = true};
+        bool is_by_hand = kinds[i].engine == PRO_ENGINE_AUTO;
+        lanes[i] = (struct bench_lane){.state = &connections[i], .has_threads = true};
+        if (is_stream)
+            lanes[i].run_for = is_by_hand ? stream_by_hand : stream_by_library;
+        else
+            lanes[i].run_for = is_by_hand ? by_hand : by_library;
         bench_lane_init(&lanes[i], rounds);
         all[i] = &lanes[i];
     }
@@ -182,15 +258,15 @@ int main(int argc, char **argv)
     }
     struct bench_host host;
     bench_host_get(&host);
-    printf("copy: %u MiB from the page cache to a socket, %u rounds; %s\n", mib, rounds,
-           host.commit);
-    printf("  %-16s %10s  %s\n", "lane", "us/MiB CPU", "CPU / sendfile");
+    const char *from = is_stream ? "a socket" : "the page cache";
+    printf("copy: %u MiB from %s to a socket, %u rounds; %s\n", mib, from, rounds, host.commit);
+    printf("  %-16s %10s  %s\n", "lane", "us/MiB CPU", "CPU / by hand");
     for (int i = 0; i < LANES; i++) {
         struct bench_interval ratio = bench_ratio(&lanes[i], &lanes[0], BENCH_CPU, rounds);
         double                us = bench_median(lanes[i].ns_per_unit[BENCH_CPU], rounds) / 1000;
         printf("  %-16s %10.1f  %.3f [%.3f .. %.3f]\n", kinds[i].name, us, ratio.mid, ratio.lo,
                ratio.hi);
-        bench_json_begin(&json, json.out, "copy", &host);
+        bench_json_begin(&json, json.out, is_stream ? "copy_stream" : "copy", &host);
         bench_json_str(&json, "lane", kinds[i].name);
         bench_json_int(&json, "mib", mib);
         bench_json_num(&json, "us_per_mib_cpu", us);

@@ -210,6 +210,13 @@ PRO_API int64_t pro_await_copy_file_by(pro_socket *s, pro_copy *copy, uint64_t d
 PRO_API int64_t pro_await_copy_file_by_at(const char *site, pro_socket *s, pro_copy *copy,
                                           uint64_t deadline_ns);
 
+/* pro_copy_stream: how much that was. */
+PRO_API int64_t pro_await_copy_stream(pro_socket *from, pro_socket *to, pro_flow *flow);
+PRO_API int64_t pro_await_copy_stream_by(pro_socket *from, pro_socket *to, pro_flow *flow,
+                                         uint64_t deadline_ns);
+PRO_API int64_t pro_await_copy_stream_by_at(const char *site, pro_socket *from, pro_socket *to,
+                                            pro_flow *flow, uint64_t deadline_ns);
+
 /* pro_resolve: how many addresses. */
 PRO_API int64_t pro_await_resolve(const char *host, const char *service, pro_address *addresses,
                                   size_t count);
@@ -572,6 +579,8 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_datagram_close_by(...) pro_await_datagram_close_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_copy_file(...) pro_await_copy_file_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_copy_file_by(...) pro_await_copy_file_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_copy_stream(...) pro_await_copy_stream_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_copy_stream_by(...) pro_await_copy_stream_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_resolve(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_resolve_by(...) pro_await_resolve_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_connect_host(...) pro_await_connect_host_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

@@ -699,6 +699,35 @@ int64_t pro_await_copy_file_by(pro_socket *s, pro_copy *copy, uint64_t deadline_
     return pro_await_copy_file_by_at("?", s, copy, deadline_ns);
 }
 
+PRI_COLD static int64_t copy_stream_special(const char *site, pro_socket *from, pro_socket *to,
+                                            pro_flow *flow, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_copy_stream", &from->handle, deadline_ns);
+    if (!co->is_refused) pro_copy_stream_at(site, &co->op, from, to, flow, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_copy_stream_by_at(const char *site, pro_socket *from, pro_socket *to,
+                                    pro_flow *flow, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &from->handle, deadline_ns))
+        return copy_stream_special(site, from, to, flow, deadline_ns);
+    pro_copy_stream_at(site, &co->op, from, to, flow, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_copy_stream(pro_socket *from, pro_socket *to, pro_flow *flow)
+{
+    return pro_await_copy_stream_by_at("?", from, to, flow, PRO_NEVER);
+}
+
+int64_t pro_await_copy_stream_by(pro_socket *from, pro_socket *to, pro_flow *flow,
+                                 uint64_t deadline_ns)
+{
+    return pro_await_copy_stream_by_at("?", from, to, flow, deadline_ns);
+}
+
 PRI_COLD static int64_t resolve_special(const char *site, const char *host, const char *service,
                                         pro_address *addresses, size_t count, uint64_t deadline_ns)
 {

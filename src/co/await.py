@@ -48,6 +48,7 @@ FORMS = [
     ("datagram", "send_batch", "count"),
     ("datagram", "datagram_close", "0"),
     ("copy", "copy_file", "how much that was"),
+    ("copy", "copy_stream", "how much that was"),
     ("names", "resolve", "how many addresses"),
     ("names", "connect_host", "0"),
     ("names", "connect_any", "0"),

@@ -47,6 +47,10 @@ typedef enum pri_step_kind {
      * PRI_STEP_MULTI; as RECV, and with value > 0 the record names the buffer.  PRO_ENOBUFS: there are
      * bytes, and no buffer. */
     PRI_STEP_RECV_LEASED = 11,
+    /* Of an engine with PRI_CAPS_TRY, and with PRI_STEP_BY_CALL: data points to a pri_attempt, which the engine
+     * makes whenever the handle may be ready for it; value = what it said. */
+    PRI_STEP_TRY_OUT = 8,
+    PRI_STEP_TRY_IN = 13,
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -54,6 +58,15 @@ typedef enum pri_step_kind {
  * the loop's engine (PRI_CAPS_SLOTS).  Only that engine and pro_loop.net know what to do with it. */
 #define PRI_SLOT (INT64_C(1) << 40)
 static inline bool pri_is_slot(intptr_t fd) { return (int64_t)fd >= PRI_SLOT; }
+
+/* A call of ours in the place of a transfer, which never waits: a value, or a negated system number; -EAGAIN: not
+ * now, when it is ready anew. */
+typedef int64_t pri_attempt(pri_step *step);
+
+static inline int64_t pri_step_try(pri_step *step)
+{
+    return (*(pri_attempt *const *)step->data)(step);
+}
 
 /* pro_handle.pri_kind. */
 typedef enum pri_handle_kind {
@@ -84,10 +97,11 @@ typedef enum pri_handle_kind {
 
 /* The pooled side object of a step that needs more than a buffer: arrays are copied into it. */
 typedef struct pri_side {
-    struct pri_side *next;
-    uint32_t         capacity; /* vectors that have room */
-    uint32_t         first;    /* vectors already done */
-    uint32_t         count;    /* vectors in all */
+    struct pri_side       *next;
+    const struct pri_part *part;     /* the core's: of PRI_STEP_PART */
+    uint32_t               capacity; /* vectors that have room */
+    uint32_t               first;    /* vectors already done */
+    uint32_t               count;    /* vectors in all */
     union {
         struct {
             pro_address    address; /* where to; of a received message: where from */
@@ -140,6 +154,7 @@ typedef struct pri_engine_options {
 #define PRI_CAPS_POLL 0x01u  /* readiness of the system's descriptors */
 #define PRI_CAPS_LEASE 0x02u /* receives into a buffer that is picked as data arrives */
 #define PRI_CAPS_SLOTS 0x04u /* sockets without a descriptor, if fixed_slots asks for them */
+#define PRI_CAPS_TRY 0x08u   /* calls of the core's in the place of transfers */
 
 typedef struct pri_engine {
     pro_engine     id;

@@ -90,8 +90,7 @@ static int shut_down(pro_handle *handle)
     return pri_os_error(error);
 }
 
-/* Why it cannot even be tried; PRO_OK: it can. */
-static int refusal(const pro_handle *handle, pri_op_kind kind, pri_direction direction)
+int pri_handle_refusal(const pro_handle *handle, pri_op_kind kind, pri_direction direction)
 {
     bool is_over = handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT);
     if (!has_direction(handle, direction)) return PRO_EBADF;
@@ -110,6 +109,8 @@ static inline void start_step(pro_op *op)
         pri_op_start(op);
 }
 
+void pri_handle_start_step(pro_op *op) { start_step(op); }
+
 void pri_handle_start(pro_handle *handle, pri_direction direction)
 {
     const pri_link *queue = &handle->pri_queue[direction];
@@ -123,7 +124,7 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
             continue;
         }
         pri_op_kind kind = pri_op_kind_of(op);
-        int         error = refusal(handle, kind, direction);
+        int         error = pri_handle_refusal(handle, kind, direction);
         if (!error && kind != PRI_OP_SHUTDOWN) {
             if (handle->pri_flags & PRI_HANDLE_PLAIN) op->pri_kernel_step.flags |= PRI_STEP_BY_CALL;
             start_step(op);

@@ -145,6 +145,7 @@ static void end_memory(pro_loop *loop)
     while (atomic_load(&loop->posting) > 0) {}
     if (loop->signals_end) loop->signals_end(loop, true);
     if (loop->co_end) loop->co_end(loop);
+    if (loop->vessels_end) loop->vessels_end(loop);
     pri_pool_end(loop);
     pri_buffers_end(loop);
     loop->engine->fini(loop);

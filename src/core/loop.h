@@ -59,10 +59,13 @@ struct pro_loop {
     bool                     clock_is_system; /* no need to translate times for the engine */
     struct pri_signal_watch *signals;         /* src/ops/signal.c */
     void (*signals_end)(pro_loop *loop, bool free_them);
-    pri_why             why;
-    struct pri_pool    *pool;   /* src/shard/pool.c; NULL before the first job */
-    uint64_t            native; /* PRI_NATIVE_*: jobs of the engine's */
-    uint32_t            pool_threads_max, pool_queue_max;
+    pri_why          why;
+    struct pri_pool *pool;   /* src/shard/pool.c; NULL before the first job */
+    uint64_t         native; /* PRI_NATIVE_*: jobs of the engine's */
+    uint32_t         pool_threads_max, pool_queue_max;
+    struct pri_vessels
+        *vessels; /* src/ops/vessel.c: what streams are copied by; NULL before the first */
+    void (*vessels_end)(pro_loop *loop);
     struct pri_co_home *co; /* src/co: coroutines and their stacks; NULL before the first */
     void (*co_end)(pro_loop *loop);
     void    *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */

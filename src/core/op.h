@@ -61,6 +61,8 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(EXIT, "child")                                                                               \
     X(PROCESS_WAIT, "process_wait")                                                                \
     X(WATCH, "watch")                                                                              \
+    X(COPY_STREAM, "copy_stream")                                                                  \
+    X(COPY_IN, "copy_stream")                                                                      \
     X(RECV_LEASED, "recv_leased")                                                                  \
     X(RECV_MULTI, "recv_multi")                                                                    \
     X(RECV, "recv")                                                                                \
@@ -71,6 +73,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(SEND_TO, "send_to")                                                                          \
     X(SEND_BATCH, "send_batch")                                                                    \
     X(COPY_FILE, "copy_file")                                                                      \
+    X(COPY_OUT, "copy_stream")                                                                     \
     X(SHUTDOWN, "shutdown")                                                                        \
     X(CONNECT, "connect")                                                                          \
     X(CONNECT_HOST, "connect_host")                                                                \
@@ -93,19 +96,21 @@ typedef enum pri_handle_state {
 /* pri_step.flags that belong to the core. */
 #define PRI_STEP_UNCOUNTED 0x10u /* its handle may be gone: data is the scope it counts in */
 #define PRI_STEP_SIDE 0x20u      /* data is a side object, ours to give back */
-#define PRI_STEP_PART 0x40u      /* data is a pri_part */
+#define PRI_STEP_PART 0x40u      /* data is a pri_part, or a pri_side that names one */
 #define PRI_STEP_POOLED 0x80u    /* started, and with the pool: job.h */
 
 /* What the core calls for an operation that a part above it sees through.  Such an operation has no
- * kernel step, or one of readiness.
+ * kernel step, or one of readiness, or one that tries, or a transfer of a side object.
  *
  *     head       it is at the head of its queue, and has no step: begin (pri_op_wait) or finish it
+ *     attempt    of a step that tries (PRI_STEP_TRY_IN, _OUT): as there
  *     record     its step was reported: finish it, or start it again
  *     canceled   begun without a step, it has a cause now: true, and it finishes with that after this;
  *                false: it will be finished as if it had none, soon
  *
  * All of them finish by pri_handle_finish, so that no handler runs inside. */
 typedef struct pri_part {
+    pri_attempt *attempt;
     void (*head)(pro_op *op);
     void (*record)(pro_op *op, const pri_record *record);
     bool (*canceled)(pro_op *op);
@@ -137,13 +142,15 @@ static inline bool pri_op_is_transfer(pri_op_kind kind)
 
 static inline const pri_part *pri_op_part(const pro_op *op)
 {
-    return op->pri_kernel_step.flags & PRI_STEP_PART ? op->pri_kernel_step.data : NULL;
+    const pri_step *step = &op->pri_kernel_step;
+    if (!(step->flags & PRI_STEP_PART)) return NULL;
+    return step->flags & PRI_STEP_VECTORS ? ((const pri_side *)step->data)->part : step->data;
 }
 
 /* Does it send data? */
 static inline bool pri_op_is_send(pri_op_kind kind)
 {
-    return kind >= PRI_OP_SEND && kind <= PRI_OP_SEND_BATCH;
+    return kind >= PRI_OP_SEND && kind <= PRI_OP_COPY_OUT;
 }
 
 _Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
@@ -290,6 +297,9 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
 /* Run what is at the head of a direction until something is with the kernel or nothing is left. */
 void pri_handle_start(pro_handle *handle, pri_direction direction);
 
+/* The step of the head of a queue: to the engine, or to the pool. */
+void pri_handle_start_step(pro_op *op);
+
 /* Queue a begun operation in a direction; start it if it is the first. */
 static inline void pri_handle_queue(pro_op *op, pro_handle *handle, pri_direction direction,
                                     bool has_step)
@@ -315,6 +325,9 @@ void pri_handle_nothing(pro_op *op, pri_direction direction);
 
 /* A record that is not simply a whole transfer: a part of one, its end, an accept, a connect. */
 void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record);
+
+/* Why it cannot even be tried; PRO_OK: it can. */
+int pri_handle_refusal(const pro_handle *handle, pri_op_kind kind, pri_direction direction);
 
 /* The head of its queue has its result, from a record: the queue moves on, then its handler runs. */
 void pri_handle_complete(pro_op *op, int error, int64_t value);

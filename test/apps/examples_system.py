@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """The examples of names, processes, watching and readiness do what their first lines say."""
+import functools
 import glob
+import http.server
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
+import threading
 
 from lib import harness, names
 from lib.harness import Program, Server, Skip, case, case_per_engine, check, equal, wait_until
@@ -173,6 +177,89 @@ def offer_gives_the_file_to_everybody(engine):
         server.signal(signal.SIGTERM)
         status, lines = server.wait()
     equal((status, lines[-1]), (0, "offer: given 4 times, cut short 1 times"), "its last line")
+
+
+# ---- tunnel ------------------------------------------------------------------------------------
+
+def tunnel_to(engine, port):
+    return Server(example("tunnel"), "127.0.0.1:0", f"127.0.0.1:{port}",
+                  env={"PROACTOR_ENGINE": engine})
+
+
+def end_tunnel(server, want):
+    server.signal(signal.SIGTERM)
+    status, lines = server.wait()
+    equal((status, lines[-1]), (0, want), "its last line")
+
+
+@case_per_engine
+def tunnel_carries_socat_there_and_back(engine):
+    if not shutil.which("socat"):
+        raise Skip("socat is not installed")
+    content = harness.random_bytes(3000001)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listen = f"TCP4-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork"
+    with subprocess.Popen(["socat", "-t", str(harness.LIMIT_S), listen, "EXEC:cat"]) as echo:
+        try:
+            wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), "socat to listen")
+            server = tunnel_to(engine, port)
+            command = ["socat", "-t", str(harness.LIMIT_S), "-", f"TCP4:127.0.0.1:{server.address[1]}"]
+            done = subprocess.run(command, input=content, capture_output=True, check=False,
+                                  timeout=harness.LIMIT_S)
+            equal(done.returncode, 0, f"exit status of socat, {done.stderr!r}")
+            check(done.stdout == content, "another content came back")
+            end_tunnel(server, f"tunnel: 1 connections, {2 * len(content)} bytes, 0 lost")
+        finally:
+            echo.terminate()
+
+
+@case_per_engine
+def tunnel_carries_what_curl_fetches(engine):
+    if not shutil.which("curl"):
+        raise Skip("curl is not installed")
+    with tempfile.TemporaryDirectory() as directory:
+        content = harness.random_bytes(5000001)
+        with open(os.path.join(directory, "file"), "wb") as file:
+            file.write(content)
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
+        handler.log_message = lambda *args: None
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+            thread = threading.Thread(target=web.serve_forever)
+            thread.start()
+            server = tunnel_to(engine, web.server_address[1])
+            url = f"http://127.0.0.1:{server.address[1]}/file"
+            curls = [subprocess.Popen(["curl", "-sS", "--noproxy", "*", url], stdout=subprocess.PIPE)
+                     for _ in range(4)]
+            for curl in curls:
+                check(curl.communicate(timeout=harness.LIMIT_S)[0] == content, "another content came")
+                equal(curl.returncode, 0, "exit status of curl")
+            web.shutdown()
+            thread.join()
+        server.signal(signal.SIGTERM)
+        status, lines = server.wait()
+        match = re.fullmatch(r"tunnel: 4 connections, (\d+) bytes, 0 lost", lines[-1])
+        equal((status, bool(match)), (0, True), f"its end, {lines[-1]!r}")
+        check(int(match.group(1)) > 4 * len(content), f"{match.group(1)} bytes went through")
+
+
+@case_per_engine
+def tunnel_passes_a_reset_on_and_counts_what_is_lost(engine):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = tunnel_to(engine, listener.getsockname()[1])
+        client = server.connect()
+        target, _ = listener.accept()
+        target.settimeout(harness.LIMIT_S)
+        target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"half of a fi")
+        equal(harness.recv_exactly(target, 12), b"half of a fi", "what came through")
+        target.close()
+        try:
+            raise AssertionError(f"the client reads {client.recv(1)!r}, want a reset")
+        except ConnectionResetError:
+            pass
+        client.close()
+        end_tunnel(server, "tunnel: 1 connections, 12 bytes, 0 lost")
 
 
 # ---- postgres ----------------------------------------------------------------------------------

@@ -44,6 +44,7 @@
     X(SENDV_ALL, 5, STREAM)                                                                        \
     X(SEND_HANDLES, 2, STREAM)                                                                     \
     X(COPY_FILE, 4, STREAM)                                                                        \
+    X(COPY_STREAM, 4, STREAM)                                                                      \
     X(RECV, 7, STREAM)                                                                             \
     X(RECV_EXACTLY, 3, STREAM)                                                                     \
     X(RECV_HANDLES, 3, STREAM)                                                                     \
@@ -136,6 +137,8 @@ struct task {
     unsigned char    *buf;
     size_t            len;
     pro_copy          copy;
+    pro_flow          flow;
+    int               from; /* of a flow: at is where to */
     pro_address       addresses[2];
     pro_message       messages[BATCH];
     pro_stat          stat;
@@ -387,7 +390,7 @@ static bool may_end_with(const struct task *task, int error)
         break;
     default: break;
     }
-    if (error == PRO_EOF && receives(task->kind)) return true;
+    if (error == PRO_EOF && (receives(task->kind) || task->kind == COPY_STREAM)) return true;
     switch (kinds[task->kind].sort) {
     case RACE: return is_one_of(error, race);
     case STREAM:
@@ -465,6 +468,13 @@ static void check_result(struct world *w, struct task *task)
     case COPY_FILE:
         CHECK_LE(op->value, task->copy.len);
         if (op->error == PRO_OK) CHECK_EQ(op->value, task->copy.len);
+        break;
+    case COPY_STREAM:
+        CHECK_EQ(op->value, task->flow.copied);
+        CHECK((uint64_t)op->value <= task->flow.taken);
+        CHECK(task->flow.taken <= task->flow.max);
+        place->sent[task->at] += op->value;
+        place->received[task->from] += (int64_t)task->flow.taken;
         break;
     case RECV:
     case RECV_HANDLES:
@@ -642,6 +652,11 @@ static void on_socket(struct world *w, struct task *task, uint64_t *dice)
         task->copy.len = below(dice, 8) ? below(dice, 2000) : FILE_LEN / 2;
         pro_copy_file(op, s, &task->copy, task_done);
         break;
+    case COPY_STREAM: /* back to who sent it, or round and round: the letters stay in their place */
+        task->flow.max = below(dice, 8) ? 1 + below(dice, 2000) : PRO_COPY_ALL;
+        task->from = place->is_pipe || below(dice, 2) ? 1 - task->at : task->at;
+        pro_copy_stream(op, place->ends[task->from], s, &task->flow, task_done);
+        break;
     case RECV: pro_recv(op, s, task->buf, task->len, task_done); break;
     case RECV_EXACTLY: pro_recv_exactly(op, s, task->buf, task->len, task_done); break;
     case RECV_HANDLES: pro_recv_handles(op, s, task->buf, task->len, task_done); break;
@@ -737,7 +752,7 @@ static void initiate(struct world *w, struct task *task, uint64_t *dice)
     if (place != NULL && place->sort == STREAM)
         at = kind == POLL ? 2 : (int)below(dice, kind == CLOSE ? 3 : 2);
     if (place != NULL && place->is_pipe && below(dice, 8)) /* its right end, most of the time */
-        at = receives(kind) ? 0 : sends(kind) ? 1 : at;
+        at = receives(kind) ? 0 : sends(kind) || kind == COPY_STREAM ? 1 : at;
 
     /* What cannot be done now is a timer instead. */
     if (place == NULL && (sort != NOWHERE || kind == CLOSE)) kind = TIMER;

@@ -699,6 +699,34 @@ void t_form_copy_file(const char *site, pro_op *op, pro_socket *s, pro_copy *cop
     t_initiate(&x.call);
 }
 
+struct copy_stream {
+    t_call call;
+    pro_socket *from;
+    pro_socket *to;
+    pro_flow *flow;
+};
+
+static void copy_stream_call(const t_call *call, pro_handler *done)
+{
+    const struct copy_stream *x = (const struct copy_stream *)call;
+    pro_copy_stream_at(call->site, call->op, x->from, x->to, x->flow, done);
+}
+
+static int64_t copy_stream_await(const t_call *call)
+{
+    const struct copy_stream *x = (const struct copy_stream *)call;
+    return pro_await_copy_stream_by_at(call->site, x->from, x->to, x->flow, call->op->deadline_ns);
+}
+
+void t_form_copy_stream(const char *site, pro_op *op, pro_socket *from, pro_socket *to,
+                        pro_flow *flow, pro_handler *done)
+{
+    struct copy_stream x = {
+        {site, op, done, copy_stream_call, copy_stream_await, &from->handle, NULL},
+        from, to, flow};
+    t_initiate(&x.call);
+}
+
 struct resolve {
     t_call call;
     pro_loop *loop;

@@ -48,6 +48,8 @@ void t_form_send_batch(const char *site, pro_op *op, pro_datagram *d, pro_messag
 void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_handler *done);
 void t_form_copy_file(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
                       pro_handler *done);
+void t_form_copy_stream(const char *site, pro_op *op, pro_socket *from, pro_socket *to,
+                        pro_flow *flow, pro_handler *done);
 void t_form_resolve(const char *site, pro_op *op, pro_loop *loop, const char *host,
                     const char *service, pro_address *addresses, size_t count, pro_handler *done);
 void t_form_connect_host(const char *site, pro_op *op, pro_socket *s, const char *host,
@@ -178,6 +180,8 @@ void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const cha
 #define pro_datagram_close(...) t_form_datagram_close(PRO_SITE, __VA_ARGS__)
 #undef pro_copy_file
 #define pro_copy_file(...) t_form_copy_file(PRO_SITE, __VA_ARGS__)
+#undef pro_copy_stream
+#define pro_copy_stream(...) t_form_copy_stream(PRO_SITE, __VA_ARGS__)
 #undef pro_resolve
 #define pro_resolve(...) t_form_resolve(PRO_SITE, __VA_ARGS__)
 #undef pro_connect_host

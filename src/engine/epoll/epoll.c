@@ -206,7 +206,7 @@ static int epoll_bind(pro_loop *loop)
 
 const pri_engine pri_engine_epoll = {
     .id = PRO_ENGINE_EPOLL,
-    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_TRY,
     .name = "epoll",
     .net = &pri_os_net,
     .call = pri_os_call,

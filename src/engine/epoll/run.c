@@ -176,6 +176,22 @@ PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
     return wait_for_events(loop, e, step, record);
 }
 
+/* An attempt of the core's: what it gets says nothing of what is left. */
+static int run_try(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    bool          in = direction_of(step) == READ;
+    if (in ? !(h->bits & READABLE) : h->bits & BLOCKED)
+        return wait_for_events(loop, e, step, record);
+    pri_loop_count_system_call(loop);
+    int64_t n = pri_step_try(step);
+    if (in) learn_from_receive(h, false, n, step->len);
+    if (n >= 0) return report(step, n, record);
+    if (n != -EAGAIN) return report_error(step, n, record);
+    if (!in) h->bits |= BLOCKED;
+    return wait_for_events(loop, e, step, record);
+}
+
 /* What the kernel said about a handle before its connection attempt means nothing after it, unless it
  * was connected already: then there is no attempt, and no edge would come again.  The next
  * event is the end of the attempt; how it ended is asked by connecting again, which also ends it for
@@ -283,6 +299,8 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
     }
     if (step->kind == PRI_STEP_RECV_LEASED) return run_leased(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
+    if (step->kind == PRI_STEP_TRY_IN || step->kind == PRI_STEP_TRY_OUT)
+        return run_try(loop, e, step, records);
     if (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT)
         return run_poll(loop, e, step, records);
     assert(step->kind == PRI_STEP_ACCEPT);

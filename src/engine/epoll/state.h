@@ -74,9 +74,10 @@ static inline handle_words *words_of(pro_handle *handle)
 }
 static inline step_words *own(pri_step *step) { return (step_words *)step->engine; }
 
-_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED & 1) == 1,
+_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED &
+                PRI_STEP_TRY_IN & 1) == 1,
                "odd kinds read");
-_Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT) & 1) == 0,
+_Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT | PRI_STEP_TRY_OUT) & 1) == 0,
                "even kinds write");
 
 static inline int direction_of(const pri_step *step) { return step->kind & 1 ? READ : WRITE; }

@@ -114,12 +114,16 @@ PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t op
     sqe->len = 1;
 }
 
+_Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED &
+                PRI_STEP_TRY_IN &
+                ~(PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT | PRI_STEP_TRY_OUT) & 1) ==
+                   1,
+               "odd kinds read, even ones write");
+
 static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
 {
-    bool in = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_ACCEPT ||
-              step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_RECV_LEASED;
     sqe->opcode = IORING_OP_POLL_ADD;
-    sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(in));
+    sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(step->kind & 1));
 }
 
 /* A message is an entry.  What is made by a call of our own waits behind a poll for it. */
@@ -222,7 +226,9 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
         break;
     case PRI_STEP_RECV_LEASED: fill_leased(step, sqe, features); break;
     case PRI_STEP_POLL_IN:
-    case PRI_STEP_POLL_OUT: fill_poll(sqe, step); break;
+    case PRI_STEP_POLL_OUT:
+    case PRI_STEP_TRY_IN:
+    case PRI_STEP_TRY_OUT: fill_poll(sqe, step); break;
     default: assert(step->kind == PRI_STEP_CONNECT); /* there is no other kind */
     }
 }

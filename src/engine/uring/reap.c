@@ -73,14 +73,17 @@ static void accepted(uring *u, pri_step *step, int64_t fd, bool more, pri_record
 
 /* The descriptor may be ready: a call of our own that does not wait.  A batch of messages, since no entry
  * could carry many of them and several entries keep no order; or what is no socket: an entry would raise
- * SIGPIPE, and hold a worker thread where the descriptor does not know how not to wait. */
+ * SIGPIPE, and hold a worker thread where the descriptor does not know how not to wait; or an attempt of the
+ * core's. */
 PRI_APART bool run_call(uring *u, pri_step *step, pri_record *record)
 {
     bool     in = step->kind == PRI_STEP_RECV;
     intptr_t fd = step->handle->pri_fd;
     pri_loop_count_system_call(u->loop);
     int64_t n;
-    if (step->handle->pri_kind == PRI_DATAGRAM) {
+    if (step->kind == PRI_STEP_TRY_IN || step->kind == PRI_STEP_TRY_OUT) {
+        n = pri_step_try(step);
+    } else if (step->handle->pri_kind == PRI_DATAGRAM) {
         n = in ? pri_os_recv_batch(u->env, fd, step->data, step->len)
                : pri_os_send_batch(u->env, fd, step->data, step->len);
     } else {

@@ -239,7 +239,7 @@ void pri_uring_wake(pro_loop *loop)
 
 const pri_engine pri_engine_uring = {
     .id = PRO_ENGINE_URING,
-    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_SLOTS,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_SLOTS | PRI_CAPS_TRY,
     .name = "uring",
     .net = &pri_os_net,
     .call = pri_os_call,

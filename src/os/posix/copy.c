@@ -1,4 +1,4 @@
-/* From a file to a socket. */
+/* From a file to a socket, from a stream to another. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -50,24 +50,88 @@ static int64_t send_some(intptr_t socket, intptr_t file, uint64_t offset, size_t
     return n < 0 ? -errno : n;
 }
 
-/* sendfile has no flags: so the socket must be non-blocking for the moment, where it is not, and a SIGPIPE
- * is taken back before anybody sees it. */
+/* Neither sendfile nor splice has a flag against SIGPIPE: it is taken back before anybody sees it. */
+typedef struct quiet {
+    sigset_t pipe, before;
+} quiet;
+
+static void quiet_begin(quiet *q)
+{
+    sigemptyset(&q->pipe);
+    sigaddset(&q->pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &q->pipe, &q->before);
+}
+
+static void quiet_end(const quiet *q, int64_t n)
+{
+    sigset_t pending;
+    if (n == -EPIPE && !sigismember(&q->before, SIGPIPE) && sigpending(&pending) == 0 &&
+        sigismember(&pending, SIGPIPE))
+        sigtimedwait(&q->pipe, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &q->before, NULL);
+}
+
+/* Nor has sendfile one not to wait: so the socket must be non-blocking for the moment, where it is not. */
 int64_t pri_os_send_file(intptr_t socket, intptr_t file, uint64_t offset, size_t len)
 {
-    sigset_t pipe, before, pending;
-    int      flags = fcntl((int)socket, F_GETFL);
+    quiet q;
+    int   flags = fcntl((int)socket, F_GETFL);
     if (flags < 0) return -errno;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    quiet_begin(&q);
     if (!(flags & O_NONBLOCK)) fcntl((int)socket, F_SETFL, flags | O_NONBLOCK);
 
     int64_t n = send_some(socket, file, offset, len);
 
     if (!(flags & O_NONBLOCK)) fcntl((int)socket, F_SETFL, flags);
-    if (n == -EPIPE && !sigismember(&before, SIGPIPE) && sigpending(&pending) == 0 &&
-        sigismember(&pending, SIGPIPE))
-        sigtimedwait(&pipe, NULL, &(struct timespec){0});
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    quiet_end(&q, n);
+    return n;
+}
+
+/* ---- Streams ---------------------------------------------------------------------------------- */
+
+int pri_os_tube_open(const pro_env *env, intptr_t fds[2], size_t *size)
+{
+    int made[2];
+    int fault = pri_os_fault(env, "pipe");
+    if (fault) return fault;
+    if (pipe2(made, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
+    int room = fcntl(made[1], F_SETPIPE_SZ, PRI_OS_TUBE_SIZE); /* or what a user may have */
+    if (room < 0) room = fcntl(made[1], F_GETPIPE_SZ);
+    fds[0] = made[0];
+    fds[1] = made[1];
+    *size = room > 0 ? (size_t)room : 1;
+    return 0;
+}
+
+void pri_os_tube_close(const intptr_t fds[2])
+{
+    close((int)fds[0]);
+    close((int)fds[1]);
+}
+
+static int64_t answer(ssize_t result) { return result < 0 ? -errno : result; }
+
+static int64_t move(const pro_env *env, intptr_t from, intptr_t to, size_t len)
+{
+    const unsigned flags = SPLICE_F_NONBLOCK | SPLICE_F_MOVE;
+    int64_t        n;
+    do {
+        int fault = pri_os_fault(env, "splice");
+        n = fault ? fault : answer(splice((int)from, NULL, (int)to, NULL, len, flags));
+    } while (n == -EINTR);
+    return n;
+}
+
+int64_t pri_os_splice_in(const pro_env *env, intptr_t from, intptr_t pipe, size_t len)
+{
+    return move(env, from, pipe, len);
+}
+
+int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t len)
+{
+    quiet q;
+    quiet_begin(&q);
+    int64_t n = move(env, pipe, to, len);
+    quiet_end(&q, n);
     return n;
 }

@@ -14,3 +14,23 @@ int64_t pri_os_send_file(intptr_t socket, intptr_t file, uint64_t offset, size_t
     (void)socket, (void)file, (void)offset, (void)len;
     return -WSAEOPNOTSUPP;
 }
+
+/* No engine of this system makes attempts (PRI_CAPS_TRY). */
+int pri_os_tube_open(const pro_env *env, intptr_t fds[2], size_t *size)
+{
+    (void)env, (void)fds, (void)size;
+    return -WSAEOPNOTSUPP;
+}
+
+void pri_os_tube_close(const intptr_t fds[2]) { (void)fds; }
+
+int64_t pri_os_splice_in(const pro_env *env, intptr_t from, intptr_t pipe, size_t len)
+{
+    (void)env, (void)from, (void)pipe, (void)len;
+    return -WSAEOPNOTSUPP;
+}
+
+int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t len)
+{
+    return pri_os_splice_in(env, pipe, to, len);
+}
