@@ -35,8 +35,9 @@ typedef struct uring {
     bool            enter_to_poll; /* no flag says whether the kernel has work for us */
     bool            wake_armed;    /* the eventfd's read is in the ring */
     bool            woken;         /* in this turn */
-    int             failures;      /* of the call, one after the other */
-    uintptr_t       bound;         /* the thread that enters, or 0 */
+    unsigned        delivered; /* the tail of completions when the kernel was last asked for them */
+    int             failures;  /* of the call, one after the other */
+    uintptr_t       bound;     /* the thread that enters, or 0 */
 
     pri_link waiting; /* steps without an entry, in order */
     pri_link cancels; /* steps whose cancel has no entry */

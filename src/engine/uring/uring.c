@@ -43,9 +43,11 @@ static bool has_work(const uring *u)
     return u->enter_to_poll || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
 }
 
-/* Submit all entries, let the kernel deliver, wait for one completion if asked.  0, or a negated
+enum entering { SUBMIT, DELIVER, WAIT };
+
+/* Submit all entries; let the kernel deliver, too; wait for one completion, too.  0, or a negated
  * system number; either way it may have taken some of the entries only. */
-static int enter(uring *u, bool wait)
+static int enter(uring *u, enum entering how)
 {
     int result = pri_os_fault(u->env, "io_uring_enter");
     if (result) return result;
@@ -53,11 +55,13 @@ static int enter(uring *u, bool wait)
      * and what it points to before it: hence release. */
     io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
     PRI_URING_SUBMITTED();
-    unsigned flags = u->enter_flags | (wait ? u->wait_flags : 0);
+    unsigned flags = u->enter_flags | (how == WAIT ? u->wait_flags : 0);
+    if (how == SUBMIT) flags &= ~IORING_ENTER_GETEVENTS;
     pri_loop_count_system_call(u->loop);
-    result = io_uring_enter((unsigned)u->enter_fd, unsubmitted(u), wait, flags, NULL);
+    result = io_uring_enter((unsigned)u->enter_fd, unsubmitted(u), how == WAIT, flags, NULL);
     PRI_URING_COMPLETED();
     if (result < 0) return result;
+    if (how != SUBMIT) u->delivered = io_uring_smp_load_acquire(u->ring.cq.ktail);
     u->failures = 0;
     return 0;
 }
@@ -138,14 +142,21 @@ static bool arm_timer(uring *u, uint64_t at_ns)
 /* ---- Turning ---------------------------------------------------------------------------------- */
 
 /* Submit, wait if nothing is there: one system call in all but rare cases, none if nothing is to do.
- * 0, or a negated number. */
-static int submit_and_wait(uring *u, bool wait, uint64_t until_ns)
+ *
+ * While this turn (room) has enough in what the kernel delivered when it was last asked, it is not asked again:
+ * it would deliver twenty and more at each call, into buffers, and we take them no faster; the queue would
+ * grow until there is a completion in it for every connection, whose bytes have left the cache, and every
+ * buffer of a pool.  What completes as it is submitted does not count for that, so that the rest has its turn
+ * soon.  0, or a negated number. */
+static int submit_and_wait(uring *u, bool wait, uint64_t until_ns, int room)
 {
     int error = 0;
-    while (!flush(u) && !error) error = enter(u, false); /* more than the queue holds */
+    while (!flush(u) && !error) error = enter(u, DELIVER); /* more than the queue holds */
+    if ((int)(u->delivered - *u->ring.cq.khead) >= room && has_completions(u))
+        return !error && unsubmitted(u) ? enter(u, SUBMIT) : error;
     wait = wait && !has_completions(u);
-    while (wait && !error && !arm_timer(u, until_ns)) error = enter(u, false);
-    if (!error && (wait || unsubmitted(u) || has_work(u))) error = enter(u, wait);
+    while (wait && !error && !arm_timer(u, until_ns)) error = enter(u, DELIVER);
+    if (!error && (wait || unsubmitted(u) || has_work(u))) error = enter(u, wait ? WAIT : DELIVER);
     return error;
 }
 
@@ -169,7 +180,7 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
     uint64_t until = NEVER;
     if (wait && until_ns != PRI_TURN_FOREVER) until = pri_loop_system_time(loop, until_ns);
     for (;;) {
-        int      error = submit_and_wait(u, wait, until);
+        int      error = submit_and_wait(u, wait, until, max - n);
         unsigned head = *u->ring.cq.khead;
         u->fired_at_ns = NEVER;
         n += pri_uring_reap(u, &records[n], max - n);
