@@ -115,6 +115,10 @@ def micro(us):
     return f"{us / 1000:.1f} ms" if us >= 1000 else f"{us:.0f} us"
 
 
+def picture(plots, name, text):
+    return f"![{text}]({plots[name]})\n\n" if name in plots else ""
+
+
 def connection_head(results, connections, size):
     text = f"{connections:,} connection{'s' if connections > 1 else ''}"
     return text + (" (void)" if results.is_void(connections, size) else "")
@@ -225,10 +229,8 @@ def cpu(results, plots):
 By that of the reactor by hand in the same round: median [95% interval]. Server and load generator share a CPU, so that nobody's time has
 the waking of another processor in it.
 """
-    if "cpu" in plots:
-        text += f"\n![CPU for a message by connections]({plots['cpu']})\n"
     for size in results.sizes():
-        text += f"\n**{size_name(size)}**\n\n" + by_connections(
+        text += f"\n### {size_name(size)}\n\n" + picture(plots, f"cpu-{size}", "CPU for a message") + by_connections(
             results, size, lambda row: row["cpu_ratio"]["mid"],
             lambda row: "{mid:.3f} [{lo:.3f} .. {hi:.3f}]".format(**row["cpu_ratio"]))
         base = [f"{results.tcp['epoll', c, size]['cpu_ns'] / 1000:.1f}" for c in results.connections()
@@ -245,10 +247,8 @@ A closed loop, one message in flight on each connection, the load generator alon
 throughputs are alike. Latency is what the generator sees, and contains the queue of its own connections. Absolute figures of a virtual
 machine, for orientation: thousand messages a second; p50 / p99 / p99.9.
 """
-    if "p99" in plots:
-        text += f"\n![p99 by connections]({plots['p99']})\n"
     for size in results.sizes():
-        text += f"\n**{size_name(size)}**\n\n" + by_connections(
+        text += f"\n### p99, {size_name(size)}\n\n" + picture(plots, f"p99-{size}", "p99 of a message") + by_connections(
             results, size, lambda row: row["p99_us"],
             lambda row: f"{row['messages_per_s'] / 1000:.0f}; {micro(row['p50_us'])} / {micro(row['p99_us'])} / "
                         f"{micro(row['p999_us'])}")
@@ -268,8 +268,7 @@ are 4 KiB: a connection's own where the model must name one before bytes come, o
 
 """
     text += table(["", "held", "bytes each, user", "bytes each, kernel"], rows)
-    if "memory" in plots:
-        text += f"\n![memory of a connection]({plots['memory']})\n"
+    text += "\n" + picture(plots, "memory", "memory of a connection")
     return text + """
 All stop at the limit of descriptors; a thread per connection stops before, at half of `vm.max_map_count` (two mappings a stack: 32,765 by
 default) or at `kernel.pid_max`.
@@ -308,9 +307,7 @@ others. The server has one CPU, so threads have no more of it than a loop has; w
 from who computes.
 
 """ + table(["", *heads], rows)
-    if "handlers" in plots:
-        text += f"\n![p99 of the others]({plots['handlers']})\n"
-    return text
+    return text + "\n" + picture(plots, "handlers", "p99 of the others")
 
 
 def pools(results, plots):
@@ -326,8 +323,7 @@ All of {matrix_measure.VICTIMS} connections compute for so long in each message;
 threads. Messages a second; CPU time of the server for one.
 
 """ + table(["", *(f"{us} us" for us in steps)], rows)
-    if "offload" in plots:
-        text += f"\n![throughput when every message computes]({plots['offload']})\n"
+    text += "\n" + picture(plots, "offload", "throughput when every message computes")
     rows = [[LABELS[name], str(threads), f"{row['per_s']:,.0f}", f"{row['cpu_ns'] / 1000:.1f} us", micro(row["p99_us"])]
             for (name, threads), row in blocking.items()]
     return text + """

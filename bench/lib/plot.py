@@ -39,14 +39,15 @@ def lines(path, title, x_label, y_label, series, log_x=True, log_y=False, y_from
     subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
 
 
-def bars(path, title, y_label, groups, series):
+def bars(path, title, y_label, groups, series, log_y=False):
     """groups: names below; series: [(name, [one value for each group, or None]), ...]."""
     script = ["set terminal svg size 760,440 dynamic font 'sans,13' background '#ffffff'",
               f"set output {quoted(path)}",
               f"set title {quoted(title)} noenhanced", f"set ylabel {quoted(y_label)} noenhanced",
               "set style data histogram", "set style histogram clustered gap 1", "set style fill solid 0.85 border -1",
               "set key outside right top noenhanced", "set grid y lc rgb '#dddddd'", "set border 3",
-              "set tics nomirror", "set xtics rotate by -25 noenhanced", "set yrange [0:]", "$data << END"]
+              "set tics nomirror", "set xtics rotate by -25 noenhanced",
+              "set logscale y" if log_y else "set yrange [0:]", "$data << END"]
     for row, group in enumerate(groups):
         values = ["?" if values[row] is None else f"{values[row]:.6g}" for _, values in series]
         script.append(" ".join([quoted(group), *values]))
