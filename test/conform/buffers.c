@@ -1,5 +1,8 @@
 /* Pools of buffers: leased and multishot receives.
  * Covers 18, 19 of the list. */
+#include <stdio.h>
+#include <string.h>
+
 #include <proactor/buffers.h>
 
 #include "lib/net.h"
@@ -173,6 +176,44 @@ CONFORM(a_multishot_receive_delivers_the_stream_in_order_and_ends_with_it)
     t_run(loop);
     CHECK_DONE(shutdown, PRO_OK, 0);
     t_pair_close(loop, pair);
+}
+
+/* PROACTOR_FAULTS, as an option: a multishot receive is begun once, and may break between any two records. */
+CONFORM(a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer)
+{
+    enum { LEN = 20000, SEEDS = 20 };
+    int broken = 0, whole = 0;
+    for (int seed = 1; seed <= SEEDS; seed++) {
+        char             words[32];
+        pro_loop_options options = t_loop_options();
+        snprintf(words, sizeof words, "%d:reset,slow", seed);
+        options.faults = words;
+        pro_loop     *loop = t_loop_with(&options);
+        t_pair       *pair = t_pair_new(loop);
+        pro_buffers  *buffers = pool_of(loop, 64, 1000);
+        struct taker *x = taker_new(buffers, &pair->a, LEN);
+        t_op         *sends = t_array(t_op, 20), *shutdown = t_new_op();
+        char         *out = t_alloc(LEN);
+        t_fill(out, LEN, 2, 0);
+        pro_recv_multi(&x->op.op, &pair->a, buffers, t_done);
+        for (int i = 0; i < 20; i++)
+            pro_send_all(&sends[i].op, &pair->b, out + i * 1000, 1000, t_done);
+        pro_shutdown(&shutdown->op, &pair->b, t_done);
+        t_wait(loop, shutdown);
+        if (shutdown->error != PRO_OK)
+            t_close(loop, &pair->b); /* it broke, and its peer hears of it so */
+        while (x->ends == 0) t_turn(loop);
+        CHECK(x->op.error == PRO_EOF || x->op.error == PRO_ECONNRESET);
+        CHECK_FILL(x->in, x->got, 2, 0);
+        *(x->op.error == PRO_EOF ? &whole : &broken) += 1;
+        t_close(loop, &pair->a);
+        if (shutdown->error == PRO_OK) t_close(loop, &pair->b);
+        CHECK_EQ(x->ends, 1);
+        CHECK_EQ(pro_buffers_available(buffers), 64);
+        t_loop_free(loop);
+    }
+    CHECK_GT(broken, 0);
+    CHECK_GT(whole, 0);
 }
 
 CONFORM(a_pool_without_buffers_says_so_and_the_stream_goes_on_where_it_was)

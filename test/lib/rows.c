@@ -43,6 +43,8 @@ static const struct row alone[] = {
 };
 
 static const struct row sim[] = {
+    {"a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer",
+     "faults by seed are laid over engines of the system; here the world has them"},
     {"a_function_has_another_thread_and_its_handler_the_loops", itself},
     {"a_function_that_is_queued_is_canceled_and_never_runs", itself},
     {"a_function_that_runs_is_never_cut", itself},
@@ -120,6 +122,7 @@ static const struct row system_rows[] = {
 static const char leases[] = "leases of buffers: not on this engine as yet (PRO_ENOTSUP)";
 
 static const struct row iocp[] = {
+    {"a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer", leases},
     {"a_leased_receive_has_its_bytes_in_a_buffer_of_the_pool", leases},
     {"a_leased_receive_takes_no_more_than_a_buffer_holds", leases},
     {"a_lease_that_was_taken_stays_until_it_is_given", leases},

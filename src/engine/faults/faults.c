@@ -105,11 +105,16 @@ static int lane_of(const pri_step *step)
     return step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ? WRITE : READ;
 }
 
+static bool is_transfer(const pri_step *step)
+{
+    return step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND ||
+           step->kind == PRI_STEP_RECV_LEASED;
+}
+
 /* Steps of the network, of which a handle has one in each direction; all others go by untouched. */
 static bool is_ours(const pri_step *step)
 {
-    return step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND ||
-           step->kind == PRI_STEP_ACCEPT || step->kind == PRI_STEP_CONNECT;
+    return is_transfer(step) || step->kind == PRI_STEP_ACCEPT || step->kind == PRI_STEP_CONNECT;
 }
 
 /* The lane in which this step is; NULL if it is none of ours. */
@@ -214,8 +219,7 @@ static void lose(faults *f, pro_loop *loop, entry *e, int direction)
     const lane *other = &e->lanes[!direction];
     e->lost = true;
     e->handle->pri_flags |= PRI_HANDLE_ABORTIVE;
-    if (other->step && other->inside &&
-        (other->step->kind == PRI_STEP_RECV || other->step->kind == PRI_STEP_SEND))
+    if (other->step && other->inside && is_transfer(other->step))
         f->inner->cancel(loop, other->step);
 }
 
@@ -235,12 +239,14 @@ static int strike(faults *f, pro_loop *loop, entry *e, pri_step *step)
     switch (step->kind) {
     case PRI_STEP_RECV:
     case PRI_STEP_SEND:
+    case PRI_STEP_RECV_LEASED:
         if (!is_stream(step)) return PRO_OK;
         if (e->lost) return reads ? PRO_ECONNRESET : PRO_EPIPE;
         if (strikes(f, e, PRO_SIM_RESET)) {
             lose(f, loop, e, direction);
             return PRO_ECONNRESET;
         }
+        if (step->kind == PRI_STEP_RECV_LEASED) return PRO_OK; /* how much is the buffer's matter */
         if (strikes(f, e, reads ? PRO_SIM_SHORT_READ : PRO_SIM_SHORT_WRITE)) cut(e, l, step);
         return PRO_OK;
     case PRI_STEP_CONNECT:
@@ -307,20 +313,24 @@ static void detach(pro_loop *loop, pro_handle *handle)
 }
 
 /* A record of the inner engine; true: it is handed out now. */
-static bool pass(faults *f, const pro_loop *loop, pri_record *record)
+static bool pass(faults *f, pro_loop *loop, pri_record *record)
 {
     entry *e;
     lane  *l = find(f, record->step, &e);
     if (!l) return true;
     bool is_final = !(record->flags & PRI_RECORD_MORE);
-    bool is_transfer = record->step->kind == PRI_STEP_RECV || record->step->kind == PRI_STEP_SEND;
     if (is_final) {
         restore(l, record->step);
         l->inside = false;
     }
-    if (e->lost && is_transfer && (record->error || record->value == 0)) {
+    if (e->lost && is_transfer(record->step) && (record->error || record->value == 0)) {
         record->error = PRO_ECONNRESET; /* it was ended by lose */
         record->system = 0;
+    }
+    if (!is_final && record->step->kind == PRI_STEP_RECV_LEASED && !e->lost &&
+        strikes(f, e, PRO_SIM_RESET)) { /* a multishot one is begun once for many bytes */
+        lose(f, loop, e, READ);
+        f->inner->cancel(loop, record->step);
     }
     uint64_t now = loop->env.clock_ns(loop->env.ctx), at = when(f, loop, e);
     if ((at > now || l->held > 0) && hold(f, l, record, at)) return false;
