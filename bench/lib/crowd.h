@@ -116,8 +116,9 @@ void crowd_client(int fd, void *arg); /* arg is a crowd_client */
 /* ---- memory ------------------------------------------------------------------------------------ */
 
 struct crowd_kernel {
-    uint64_t slab, stacks, page_tables, available; /* bytes, of the whole machine */
-    unsigned sockets;                              /* of TCP, allocated and not yet freed */
+    uint64_t slab, stacks, page_tables; /* bytes, of the whole machine */
+    uint64_t available;                 /* to us */
+    unsigned sockets;                   /* of TCP, allocated and not yet freed */
 };
 
 struct crowd_cache { /* of the kernel's allocator */

@@ -68,14 +68,13 @@ static bool look(struct crowd_run *run)
         run->moved_ns = now;
     }
     if (now - run->moved_ns < STALL_S * PRO_SEC) return true;
-    unsigned refused = 0;
-    int      error = PRO_OK;
     for (unsigned i = 0; i < run->plan.shards; i++) {
-        refused += atomic_load(&board->shards[i].refused);
-        if (!error) error = atomic_load(&board->shards[i].error);
+        int error = atomic_load(&board->shards[i].error);
+        if (error)
+            return crowd_run_fail(run, "%s: the server cannot accept: %s", run->doing,
+                                  pro_error_text(error));
     }
-    return crowd_run_fail(run, "%s: nothing moved for %d s; the server refused %u (%s)", run->doing,
-                          STALL_S, refused, pro_error_text(error));
+    return crowd_run_fail(run, "%s: nothing moved for %d s", run->doing, STALL_S);
 }
 
 /* ---- phases ------------------------------------------------------------------------------------ */

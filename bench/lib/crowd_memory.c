@@ -40,6 +40,24 @@ static unsigned tcp_sockets(void)
     return total;
 }
 
+/* The most that our control group may have (version 2): a container is often allowed less than there is. */
+static uint64_t most_of_group(void)
+{
+    char     line[400], path[440], text[32];
+    uint64_t most = UINT64_MAX;
+    FILE    *groups = fopen("/proc/self/cgroup", "r"), *file = NULL;
+    while (groups && fgets(line, sizeof line, groups)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "0::", 3) != 0) continue;
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
+        file = fopen(path, "r");
+    }
+    if (file && fgets(text, sizeof text, file) && text[0] != 'm') most = strtoull(text, NULL, 10);
+    if (file) fclose(file);
+    if (groups) fclose(groups);
+    return most;
+}
+
 void crowd_kernel_get(struct crowd_kernel *kernel)
 {
     const char *path = "/proc/meminfo";
@@ -47,6 +65,7 @@ void crowd_kernel_get(struct crowd_kernel *kernel)
     kernel->stacks = kilobytes(path, "KernelStack");
     kernel->page_tables = kilobytes(path, "PageTables");
     kernel->available = kilobytes(path, "MemAvailable");
+    if (kernel->available > most_of_group()) kernel->available = most_of_group();
     kernel->sockets = tcp_sockets();
 }
 
