@@ -37,6 +37,7 @@ int pro_buffers_new(pro_buffers **out, pro_loop *loop, uint32_t count, uint32_t 
     const pri_engine *engine = loop->engine;
     int               error = engine->buffers_lend ? engine->buffers_lend(loop, buffers) : -1;
     buffers->is_native = error == 0;
+    buffers->give = engine->buffers_give;
     if (!buffers->is_native) {
         buffers->free = pri_env_realloc(env, NULL, count * sizeof buffers->free[0]);
         if (!buffers->free) goto free_memory;
@@ -96,19 +97,25 @@ void pri_buffers_end(pro_loop *loop)
 
 uint32_t pro_buffers_available(const pro_buffers *buffers) { return buffers->available; }
 
-void pri_buffers_give(pro_buffers *buffers, uint32_t id)
+/* One who waits is told that there is one. */
+PRI_APART void give_to_waiter(pro_buffers *buffers)
 {
-    if (buffers->is_native)
-        buffers->loop->engine->buffers_give(buffers->loop, buffers, id);
-    else
-        buffers->free[buffers->available] = (uint16_t)id;
-    buffers->available++;
-    if (!pri_list_empty(&buffers->waiters)) {
-        pro_op *op = op_of_queue(buffers->waiters.next);
-        pri_list_unlink(&op->pri_queue);
-        pri_op_finish(op, PRO_OK, 0);
-    }
+    pro_op *op = op_of_queue(buffers->waiters.next);
+    pri_list_unlink(&op->pri_queue);
+    pri_op_finish(op, PRO_OK, 0);
 }
+
+PRI_IN_PLACE void give(pro_buffers *buffers, uint32_t id)
+{
+    if (PRI_RARELY(!pri_list_empty(&buffers->waiters))) give_to_waiter(buffers);
+    uint32_t at = buffers->available++;
+    if (buffers->is_native)
+        buffers->give(buffers, id);
+    else
+        buffers->free[at] = (uint16_t)id;
+}
+
+void pri_buffers_give(pro_buffers *buffers, uint32_t id) { give(buffers, id); }
 
 /* ---- Leases --------------------------------------------------------------------------------- */
 
@@ -139,7 +146,7 @@ void pro_lease_give(pro_lease *lease)
     lease->pri_buffers = NULL;
     lease->data = NULL;
     lease->len = 0;
-    pri_buffers_give(buffers, lease->pri_id);
+    give(buffers, lease->pri_id);
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------ */

@@ -7,13 +7,15 @@
 #include "core/loop.h"
 
 struct pro_buffers {
-    char     *memory;
-    uint32_t  size, count;
-    uint32_t  available;
-    bool      is_native; /* the kernel picks, and has the free ones */
-    uint16_t  group;     /* the engine's: its number there */
-    void     *engine;    /* the engine's: where it hands buffers to the kernel */
-    uint16_t *free;      /* a stack of those that are free, the last given first: it is warm */
+    char    *memory;
+    uint32_t size, count;
+    uint32_t available;
+    bool     is_native; /* the kernel picks, and has the free ones */
+    uint16_t group;     /* the engine's: its number there */
+    void    *engine;    /* the engine's: where it hands buffers to the kernel */
+    void (*give)(pro_buffers *buffers,
+                 uint32_t     id); /* of a native one: buffers_give of the engine */
+    uint16_t *free; /* a stack of those that are free, the last given first: it is warm */
     pro_loop *loop;
     pri_link  of_loop;
     pri_link  waiters; /* operations: pro_buffers_wait */

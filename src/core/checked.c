@@ -163,10 +163,11 @@ static text noticed(const char *when)
 BLIND static const char *change_of_op(const pro_op *op, const pro_op *was)
 {
     const pri_step *step = &op->pri_kernel_step, *step_was = &was->pri_kernel_step;
-    if (step->op_state == PRI_IDLE && !op->pri_loop) return "its memory was cleared";
-    if (step->op_state < PRI_QUEUED || step->op_state > PRI_READY ||
-        step->op_kind != step_was->op_kind || step->generation != step_was->generation ||
-        op->pri_loop != was->pri_loop || op->pri_site != was->pri_site)
+    pri_op_state    state = pri_op_state_of(op);
+    if (state == PRI_IDLE && !op->pri_loop) return "its memory was cleared";
+    if (state < PRI_QUEUED || state > PRI_READY || step->op_kind != step_was->op_kind ||
+        step->generation != step_was->generation || op->pri_loop != was->pri_loop ||
+        op->pri_site != was->pri_site)
         return "its memory was written over";
     if (op->scope != was->scope) return "its scope was set";
     if (op->deadline_ns != was->deadline_ns) return "its deadline was set";
@@ -351,6 +352,12 @@ static void check_scope(const pro_scope *scope, const pro_loop *loop, const char
         pri_abort("%s%s in a scope of another loop than its own", site, name);
     if (scope->pri_state == PRI_SCOPE_ENDED && scope->pri_parent)
         pri_abort("%s%s in a scope that has ended: its on_drained has begun", site, name);
+}
+
+void pri_checked_may_transfer(pro_op *op, const pro_handle *handle, const char *site, unsigned kind)
+{
+    pri_handle_must_be_made(handle, site);
+    pri_checked_may_begin(op, handle->pri_loop, handle, site, kind);
 }
 
 void pri_checked_begun(const pro_op *op, pro_scope *scope)

@@ -15,6 +15,10 @@
 void pri_checked_may_begin(pro_op *op, pro_loop *loop, const pro_handle *handle, const char *site,
                            unsigned kind);
 
+/* The same, and that handle was made. */
+void pri_checked_may_transfer(pro_op *op, const pro_handle *handle, const char *site,
+                              unsigned kind);
+
 /* Initiated, to be counted in scope: the library's from now on. */
 void pri_checked_begun(const pro_op *op, pro_scope *scope);
 

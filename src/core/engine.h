@@ -114,6 +114,11 @@ typedef struct pri_side {
     pro_vec vecs[];
 } pri_side;
 
+/* Of pri_step.op_state, which is the core's otherwise: a plain step.  It came by pri_engine.start_plain and
+ * nothing happened to it since.  The engine takes the bit away (pri_step_unplain of core/plain.h) as soon
+ * as something does: it is canceled, it has to wait for room, its result is not all that was asked for. */
+#define PRI_STEP_PLAIN 0x10u
+
 #define PRI_RECORD_MORE 1u
 
 /* What happened to a step. */
@@ -156,6 +161,9 @@ typedef struct pri_engine_options {
 #define PRI_CAPS_SLOTS 0x04u /* sockets without a descriptor, if fixed_slots asks for them */
 #define PRI_CAPS_TRY 0x08u   /* calls of the core's in the place of transfers */
 
+typedef void pri_plain_start(pro_loop *loop, pri_step *step, pro_handle *handle, void *data,
+                             size_t len);
+
 typedef struct pri_engine {
     pro_engine     id;
     uint32_t       caps;
@@ -189,6 +197,16 @@ typedef struct pri_engine {
      * attaches a handle that it does not know yet. */
     void (*start)(pro_loop *loop, pri_step *step);
 
+    /* Optional, and then all four.  Receives and sends over one buffer, with no deadline, on a socket with
+     * nothing odd about it: what most steps are.  start_plain is start for them, by direction, with the
+     * step's fields as arguments; their records are not handed out by turn: what stands there as turn
+     * returns run_plain gives to the core one by one (core/plain.h), at most max, and whatever else it
+     * finds among them, too.  It is the one function of an engine in which handlers run. */
+    pri_plain_start *start_plain[2];
+    void (*run_plain)(pro_loop *loop, int max);
+    void (*unplain)(pro_loop *loop,
+                    pri_step *step); /* a plain step shall be as if start had begun it */
+
     /* A wish: end this step soon.  It still reports exactly once: its result, or PRO_ECANCELED (with
      * value = bytes that moved).  The step may just have been reported: then nothing happens. */
     void (*cancel)(pro_loop *loop, pri_step *step);
@@ -217,7 +235,7 @@ typedef struct pri_engine {
      * 0, or a negated number: then, as without it, the engine takes from the pool's free list. */
     int (*buffers_lend)(pro_loop *loop, pro_buffers *buffers);
     void (*buffers_back)(pro_loop *loop, pro_buffers *buffers);
-    void (*buffers_give)(pro_loop *loop, pro_buffers *buffers, uint32_t id);
+    void (*buffers_give)(pro_buffers *buffers, uint32_t id);
 
     /* Optional: the time and the random numbers of a loop to which none were given.  The time is also
      * asked before init. */

@@ -35,6 +35,7 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
         .pri_state = PRI_HANDLE_OPEN,
         .pri_flags = fd < 0 ? PRI_HANDLE_BARE : 0,
     };
+    if (pro_scope_draining(handle->pri_scope)) handle->pri_flags |= PRI_HANDLE_ENDING;
     pri_list_init(&handle->pri_queue[PRI_READ]);
     pri_list_init(&handle->pri_queue[PRI_WRITE]);
     if (pro_scope_closing(handle->pri_scope)) { /* nobody would close it any more */
@@ -433,6 +434,16 @@ void pri_handle_cancel(pro_handle *handle, int cause)
             /* What is with the engine stays.  What leaves may take those behind it along. */
             link = pri_op_state_of(op) == PRI_READY ? queue->next : link->next;
         }
+    }
+}
+
+void pri_handle_unplain(pro_handle *handle)
+{
+    pro_loop *loop = handle->pri_loop;
+    handle->pri_flags |= PRI_HANDLE_ENDING;
+    for (int direction = PRI_READ; direction <= PRI_WRITE; direction++) {
+        pro_op *op = pri_handle_plain_op(handle, (pri_direction)direction);
+        if (op) loop->engine->unplain(loop, &op->pri_kernel_step);
     }
 }
 

@@ -19,6 +19,13 @@ static inline void pri_list_append(pri_link *head, pri_link *link)
     head->prev = link;
 }
 
+/* Append to an empty one. */
+static inline void pri_list_put(pri_link *head, pri_link *link)
+{
+    link->next = link->prev = head;
+    head->next = head->prev = link;
+}
+
 /* Leave the list; the element itself keeps stale links and may only be appended again. */
 static inline void pri_list_unlink(pri_link *link)
 {

@@ -16,6 +16,7 @@
 
 #include "core/buffers.h"
 #include "core/job.h"
+#include "core/plain.h"
 
 void pri_abort(const char *format, ...)
 {
@@ -82,6 +83,14 @@ static void update_now(pro_loop *loop)
     if (now > loop->now_ns) loop->now_ns = now;
 }
 
+/* Of an engine without a plain way. */
+static void start_any(pro_loop *loop, pri_step *step, pro_handle *handle, void *data, size_t len)
+{
+    (void)handle, (void)data, (void)len;
+    pri_step_unplain(step);
+    loop->engine->start(loop, step);
+}
+
 int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_options *options,
                     const pri_why *why)
 {
@@ -95,6 +104,8 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
 
     loop->engine = engine;
     loop->net = engine->net;
+    for (int d = PRI_READ; d <= PRI_WRITE; d++)
+        loop->start_plain[d] = engine->start_plain[d] ? engine->start_plain[d] : start_any;
     loop->given = *given;
     loop->env = (pro_env){.ctx = loop,
                           .clock_ns = given_clock_ns,
@@ -193,8 +204,13 @@ void pri_loop_abandon(pro_loop *loop)
             pri_op_abandon(pro_container_of(l, pro_op, pri_scope));
         }
         for (pri_link *l = s->pri_handles.next, *next; l != &s->pri_handles; l = next) {
+            pro_handle *handle = pro_container_of(l, pro_handle, pri_of_scope);
             next = l->next;
-            pri_handle_abandon(pro_container_of(l, pro_handle, pri_of_scope));
+            for (int d = PRI_READ; d <= PRI_WRITE; d++) {
+                pro_op *op = pri_handle_plain_op(handle, (pri_direction)d);
+                if (op) pri_op_abandon(op);
+            }
+            pri_handle_abandon(handle);
         }
     }
     while (atomic_load(&loop->posts)) {
@@ -210,7 +226,7 @@ void pri_loop_abandon(pro_loop *loop)
 
 static bool is_work_left(pro_loop *loop)
 {
-    return loop->live_ops > 0 || loop->holds > 0 || loop->closing > 0 ||
+    return loop->initiated != loop->completed || loop->holds > 0 || loop->closing > 0 ||
            !pri_list_empty(&loop->telling) ||
            atomic_load_explicit(&loop->posts, memory_order_relaxed) ||
            !pri_wheel_empty(&loop->drains);
@@ -245,7 +261,7 @@ static uint64_t wait_until(pro_loop *loop)
 
 static int64_t turn(pro_loop *loop, bool may_wait)
 {
-    uint64_t before = loop->stats.handlers;
+    uint64_t before = loop->completed + loop->others;
     uint64_t until = may_wait ? wait_until(loop) : PRI_TURN_POLL;
     int      count = loop->engine->turn(loop, until, loop->records, loop->batch_max);
     if (may_wait) atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
@@ -260,13 +276,17 @@ static int64_t turn(pro_loop *loop, bool may_wait)
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
     if (atomic_load_explicit(&loop->jobs, memory_order_relaxed)) pri_job_run_done(loop);
     pri_op_run_records(loop, loop->records, count);
+    if (loop->engine->run_plain) {
+        loop->engine->run_plain(loop, loop->batch_max);
+        loop->plain = NULL;
+    }
     pri_op_expire(&due);
     end_drains(loop);
     if (!pri_list_empty(&loop->ready)) pri_op_run_ready(loop);
     loop->correlation = 0;
     if (!pri_list_empty(&loop->telling)) pri_scope_tell(loop);
     if (count < 0) return pri_os_error(count);
-    return (int64_t)(loop->stats.handlers - before);
+    return (int64_t)(loop->completed + loop->others - before);
 }
 
 static int enter(pro_loop *loop)
@@ -427,8 +447,9 @@ void pro_loop_stats_get(const pro_loop *loop, pro_loop_stats *stats)
 {
     *stats = loop->stats;
     stats->completed = loop->completed;
-    stats->initiated = loop->completed + loop->live_ops;
+    stats->initiated = loop->initiated;
+    stats->handlers = loop->completed + loop->others;
     stats->wakes = atomic_load_explicit(&loop->wakes, memory_order_relaxed);
-    stats->live_ops = loop->live_ops;
+    stats->live_ops = pri_loop_live_ops(loop);
     stats->live_handles = loop->live_handles;
 }

@@ -15,17 +15,20 @@ struct pro_loop {
     const pri_engine *engine;
     const pri_net    *net; /* the engine's, or one that knows its slots, too */
     void             *engine_state;
-    uint64_t          now_ns;
-    uint64_t          correlation;      /* of the running handler; 0 outside of one */
-    uint64_t          correlation_last; /* the newest id given out */
-    pri_link          ready;            /* operations whose result stands: pri_op_finish */
-    pri_link          telling;          /* scopes that have something to hear */
-    uint64_t          completed;        /* operations, posts included */
-    uint32_t          live_ops;         /* operations in flight, posts excepted */
-    uint32_t          live_handles;
-    uint32_t          holds;
-    uint32_t          closing; /* slots that the engine gives back */
-    int               system_error;
+    uint64_t          correlation; /* of the running handler; 0 outside of one */
+    uint64_t          now_ns;      /* behind it: an operation begins with a copy of both */
+    pri_plain_start  *start_plain[2];
+    const pro_handle
+        *plain; /* whose plain operation's handler runs, or NULL: it is counted by nobody else */
+    uint64_t correlation_last;     /* the newest id given out */
+    pri_link ready;                /* operations whose result stands: pri_op_finish */
+    pri_link telling;              /* scopes that have something to hear */
+    uint64_t initiated, completed; /* operations; posts in both, once they ran */
+    uint64_t others; /* handlers and functions that ran and were no completion, or not the last */
+    uint32_t live_handles;
+    uint32_t holds;
+    uint32_t closing; /* slots that the engine gives back */
+    int      system_error;
     struct {
         const pro_op *op; /* whose handler may take fd */
         intptr_t      fd; /* -1: nothing, or taken */
@@ -80,6 +83,12 @@ struct pro_loop {
     atomic_uint posting; /* threads inside pro_post or pro_loop_stop: the loop must outlive them */
     atomic_ullong wakes;
 };
+
+/* Operations in flight, posts excepted. */
+static inline uint32_t pri_loop_live_ops(const pro_loop *loop)
+{
+    return (uint32_t)(loop->initiated - loop->completed);
+}
 
 /* loop.c: PRO_OK and a loop, or one of our errors and nothing. */
 int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,

@@ -11,7 +11,7 @@
  *   state in QUEUED..READY           ==>  it is in the list of its scope, and counted there
  *   state in QUEUED, STARTED         ==>  on the timer wheel if and only if it has a deadline
  *   state in IDLE, READY, POSTED     ==>  on no wheel: pri_timer.next == NULL
- *   pri_cause != 0                   ==>  state in QUEUED..READY; written once per life
+ *   pri_cause != 0                   ==>  state in QUEUED..READY; written once per life, taken back at its end
  *   the scope's count is given back only after the handler returned */
 #include "core/op.h"
 
@@ -23,6 +23,9 @@
 _Static_assert(sizeof(void *) != 8 || sizeof(pro_op) <= 192, "an operation is three cache lines");
 _Static_assert(offsetof(pro_op, pri_timer) == offsetof(pro_op, deadline_ns) + 8,
                "the wheel finds the deadline right before the link");
+_Static_assert(offsetof(pro_op, pri_start_ns) == offsetof(pro_op, pri_correlation) + 8 &&
+                   offsetof(pro_loop, now_ns) == offsetof(pro_loop, correlation) + 8,
+               "they are copied together");
 
 #if defined(__GNUC__)
 __attribute__((tls_model("initial-exec"))) /* signal handlers may post: no lazy allocation */
@@ -100,7 +103,6 @@ static inline void settle(pro_op *op, int error, int64_t value)
 static inline void run_handler(pro_loop *loop, pro_op *op)
 {
     loop->correlation = op->pri_correlation; /* until the next handler, or the end of the turn */
-    loop->stats.handlers++;
     PRI_CHECKED(runs, op);
     op->pri_done(op);
     PRI_CHECKED(ran, loop);
@@ -120,8 +122,8 @@ static inline void deliver(pro_loop *loop, pro_op *op, pro_scope *scope, pro_han
     pri_list_unlink(&op->pri_scope);
     set_state(op, PRI_IDLE);
     op->flags = (uint16_t)flags;
+    op->pri_cause = 0;
     op->deadline_ns = PRO_NEVER;
-    loop->live_ops--;
     loop->completed++;
     if (handle) pri_handle_uncount(handle);
     run_handler(loop, op);
@@ -148,6 +150,12 @@ void pri_op_complete_flagged(pro_op *op, int error, int64_t value, unsigned flag
     deliver(op->pri_loop, op, scope_of(op), op->pri_kernel_step.handle, flags);
 }
 
+void pri_op_abort_completed(const pro_loop *loop, const pro_op *op)
+{
+    pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
+              loop->engine->name, pro_op_name(op), pro_op_site(op));
+}
+
 /* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
  * receive, is complete whatever the cause; the queue moves on, then the handler runs. */
 PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
@@ -156,10 +164,7 @@ PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
     pro_op     *op = pro_container_of(step, pro_op, pri_kernel_step);
     pri_op_kind kind = pri_op_kind_of(op);
     PRI_CHECKED(recorded, op);
-    if (step->op_state != PRI_STARTED) {
-        pri_abort("%s: a completion for an operation that is not in flight: %s, initiated at %s",
-                  loop->engine->name, pro_op_name(op), pro_op_site(op));
-    }
+    if (step->op_state != PRI_STARTED) pri_op_abort_completed(loop, op);
     loop->system_error = record->system;
     bool is_whole = (size_t)record->value == step->len;
     if (!pri_op_is_transfer(kind) || record->value <= 0 || !(is_whole || kind == PRI_OP_RECV)) {
@@ -180,6 +185,7 @@ PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
 void pri_op_run_records(pro_loop *loop, const pri_record *records, int count)
 {
     for (; count > 0; count--) take_record(loop, records++);
+    loop->system_error = 0; /* plain handlers have none */
 }
 
 void pri_op_complete_more(pro_op *op, int64_t value)
@@ -187,6 +193,7 @@ void pri_op_complete_more(pro_op *op, int64_t value)
     op->error = PRO_OK;
     op->value = value;
     op->flags = PRO_MORE;
+    op->pri_loop->others++;
     run_handler(op->pri_loop, op);
 }
 
@@ -262,6 +269,7 @@ void pri_op_abandon(pro_op *op)
     PRI_CHECKED(abandoned, op);
     settle(op, PRO_ECANCELED, 0);
     set_state(op, PRI_IDLE);
+    op->pri_cause = 0;
     op->deadline_ns = PRO_NEVER;
 }
 
@@ -300,6 +308,7 @@ void pri_op_run_posts(pro_loop *loop, int error)
         op->pri_start_ns = loop->now_ns;
         if (!op->pri_correlation) op->pri_correlation = ++loop->correlation_last;
         set_state(op, PRI_IDLE);
+        loop->initiated++;
         loop->completed++;
         run_handler(loop, op);
     }
@@ -339,7 +348,7 @@ size_t pri_op_describe(const pro_op *op, char *buf, size_t size)
     const pri_step          *step = &op->pri_kernel_step;
     uint64_t                 age_us = (op->pri_loop->now_ns - op->pri_start_ns) / 1000;
     int n = snprintf(buf, size, "%s at %s: %s for %llu us, correlation %llu%s%s",
-                     kind_names[step->op_kind], op->pri_site, states[step->op_state],
+                     kind_names[step->op_kind], op->pri_site, states[pri_op_state_of(op)],
                      (unsigned long long)age_us, (unsigned long long)op->pri_correlation,
                      op->pri_cause ? ", cause " : "",
                      op->pri_cause ? pro_error_name(-(int)op->pri_cause) : "");

@@ -118,7 +118,7 @@ typedef struct pri_part {
 
 static inline pri_op_state pri_op_state_of(const pro_op *op)
 {
-    return (pri_op_state)op->pri_kernel_step.op_state;
+    return (pri_op_state)(op->pri_kernel_step.op_state & ~PRI_STEP_PLAIN);
 }
 
 static inline pri_op_kind pri_op_kind_of(const pro_op *op)
@@ -154,6 +154,7 @@ static inline bool pri_op_is_send(pri_op_kind kind)
 }
 
 _Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
+_Noreturn void pri_op_abort_completed(const pro_loop *loop, const pro_op *op);
 
 /* IDLE -> QUEUED, with a step of this kind, counted in its scope, which is returned: its own, or home. */
 static inline pro_scope *pri_op_prepare(pro_op *op, pro_handle *handle, pro_scope *home,
@@ -171,7 +172,6 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_handle *handle, pro_scop
     step->generation++;
     step->handle = handle;
     op->value = 0;
-    op->pri_cause = 0;
     op->pri_done = done;
     op->pri_loop = loop;
     op->pri_site = site;
@@ -182,7 +182,7 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_handle *handle, pro_scop
     PRI_CHECKED(begun, op, scope);
     pri_list_append(&scope->pri_ops, &op->pri_scope);
     pri_scope_count(scope);
-    loop->live_ops++;
+    loop->initiated++;
     return scope;
 }
 
@@ -287,6 +287,7 @@ typedef enum pri_direction { PRI_READ, PRI_WRITE } pri_direction;
 #define PRI_HANDLE_BARE 0x08u       /* no descriptor as yet */
 #define PRI_HANDLE_CONNECTING 0x10u /* pri_connecting > 0 */
 #define PRI_HANDLE_LOST 0x20u       /* the connection is lost: no end of stream is one */
+#define PRI_HANDLE_ENDING 0x80u     /* its scope is draining or closing: plain.h */
 #define PRI_HANDLE_PLAIN 0x40u /* its descriptor is no socket; pri_family has PRI_PLAIN_ bits */
 
 /* A handle becomes the library's, in a scope; fd may be -1.  In a closing scope it is closed from the
@@ -380,6 +381,18 @@ static inline void pri_handle_uncount(pro_handle *handle)
 }
 
 void pri_handle_cancel(pro_handle *handle, int cause);
+
+/* The plain operation of a direction, or NULL. */
+static inline pro_op *pri_handle_plain_op(const pro_handle *handle, pri_direction direction)
+{
+    const pri_link *first = handle->pri_queue[direction].next;
+    if (first == &handle->pri_queue[direction]) return NULL;
+    pro_op *op = pro_container_of((pri_link *)(uintptr_t)first, pro_op, pri_queue);
+    return op->pri_kernel_step.op_state & PRI_STEP_PLAIN ? op : NULL;
+}
+
+/* Its scope begins to end: nothing on it is plain from now on. */
+void pri_handle_unplain(pro_handle *handle);
 
 /* The descriptor of from, on which nothing is in flight, is to's, which has none; from has none then. */
 void pri_handle_take(pro_handle *to, pro_handle *from);

@@ -5,7 +5,8 @@
  * runs no code of the user's and frees nothing, so it needs no stack and no care.
  *
  * Invariants:
- *   pri_live = operations until their handlers returned + open handles + child scopes + holds
+ *   pri_live = operations until their handlers returned + open handles + child scopes + holds; while it is
+ *              open, plain operations (plain.h) excepted
  *   pri_idle = open handles
  *   pri_tell != 0                 <==>  it stands on loop->telling
  *   ENDED                          ==>  on_drained has begun; never touched again (but the root)
@@ -27,6 +28,11 @@ enum { HOLDS_MAX = INT32_MAX };
 static pro_scope *scope_of_sibling(pri_link *link)
 {
     return pro_container_of(link, pro_scope, pri_sibling);
+}
+
+static pro_handle *handle_of(const pri_link *link)
+{
+    return pro_container_of((pri_link *)(uintptr_t)link, pro_handle, pri_of_scope);
 }
 
 /* The scope after s in a walk over the tree below root, parents first; NULL at the end. */
@@ -114,6 +120,8 @@ void pro_scope_drain(pro_scope *scope, uint64_t deadline_ns)
     for (pro_scope *s = scope; s; s = next_in_tree(scope, s)) {
         if (s->pri_state != OPEN) continue;
         s->pri_state = DRAINING;
+        for (pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next)
+            pri_handle_unplain(handle_of(l));
         tell(s, TELL_STOP);
     }
 }
@@ -131,16 +139,22 @@ void pro_scope_close(pro_scope *scope)
             pri_op_cancel(pro_container_of(l, pro_op, pri_scope), PRO_ECANCELED);
         for (pri_link *l = s->pri_handles.next, *next; l != &s->pri_handles; l = next) {
             next = l->next;
-            pri_handle_close(pro_container_of(l, pro_handle, pri_of_scope), NULL, false);
+            pri_handle_close(handle_of(l), NULL, false);
         }
     }
 }
 
 void pro_scope_cancel(pro_scope *scope)
 {
-    for (pro_scope *s = scope; s; s = next_in_tree(scope, s))
+    for (pro_scope *s = scope; s; s = next_in_tree(scope, s)) {
         for (pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next)
             pri_op_cancel(pro_container_of(l, pro_op, pri_scope), PRO_ECANCELED);
+        for (pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next)
+            for (int d = PRI_READ; d <= PRI_WRITE; d++) {
+                pro_op *op = pri_handle_plain_op(handle_of(l), (pri_direction)d);
+                if (op) pri_op_cancel(op, PRO_ECANCELED);
+            }
+    }
 }
 
 /* It is over, unless something came to life since that was noticed. */
@@ -152,7 +166,7 @@ static void finish(pro_scope *scope)
     pri_list_remove(&scope->pri_sibling);
     scope->pri_state = parent ? ENDED : CLOSING; /* the root lives on, and refuses */
     if (scope->pri_on_drained) {
-        scope->pri_loop->stats.handlers++;
+        scope->pri_loop->others++;
         scope->pri_on_drained(scope);
     }
     if (parent) pri_scope_uncount(parent); /* held until on_drained returned */
@@ -168,7 +182,7 @@ void pri_scope_tell(pro_loop *loop)
         uint8_t    what = scope->pri_tell;
         scope->pri_tell = 0;
         if ((what & TELL_STOP) && scope->pri_on_stop) {
-            loop->stats.handlers++;
+            loop->others++;
             scope->pri_on_stop(scope); /* cannot end the scope: that is told on another turn */
         }
         if (scope->pri_state == OPEN || scope->pri_tell) continue;
@@ -183,4 +197,12 @@ int pro_scope_draining(const pro_scope *scope) { return scope->pri_state != OPEN
 
 int pro_scope_closing(const pro_scope *scope) { return scope->pri_state >= CLOSING; }
 
-uint32_t pro_scope_live(const pro_scope *scope) { return scope->pri_live; }
+uint32_t pro_scope_live(const pro_scope *scope)
+{
+    const pro_handle *plain = scope->pri_loop->plain;
+    uint32_t          live = scope->pri_live + (plain && plain->pri_scope == scope);
+    for (const pri_link *l = scope->pri_handles.next; l != &scope->pri_handles; l = l->next)
+        for (int d = PRI_READ; d <= PRI_WRITE; d++)
+            live += pri_handle_plain_op(handle_of(l), (pri_direction)d) != NULL;
+    return live;
+}

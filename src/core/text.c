@@ -131,6 +131,19 @@ static void dump_handle(dump *d, int depth, const pro_handle *handle)
     dump_line(d, depth, text);
 }
 
+static void dump_op(dump *d, int depth, const pro_op *op)
+{
+    char text[256];
+    if (!op) return;
+    pri_op_describe(op, text, sizeof text);
+    dump_line(d, depth, text);
+}
+
+static pro_handle *handle_of(const pri_link *link)
+{
+    return pro_container_of((pri_link *)(uintptr_t)link, pro_handle, pri_of_scope);
+}
+
 size_t pro_loop_dump(pro_loop *loop, void (*fn)(void *arg, const char *line), void *arg)
 {
     static const char *const states[] = {"open", "draining", "closing", "ended"};
@@ -141,16 +154,17 @@ size_t pro_loop_dump(pro_loop *loop, void (*fn)(void *arg, const char *line), vo
         bool is_root = s == &loop->root;
         if (!is_root || s->pri_holds > 0 || loop->holds > 0) {
             snprintf(text, sizeof text, "%s %s, %u alive, %u holds", is_root ? "loop" : "scope",
-                     states[s->pri_state], s->pri_live, s->pri_holds + (is_root ? loop->holds : 0));
+                     states[s->pri_state], pro_scope_live(s),
+                     s->pri_holds + (is_root ? loop->holds : 0));
             dump_line(&d, depth, text);
         }
         for (const pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next)
-            dump_handle(&d, depth + 1,
-                        pro_container_of((pri_link *)(uintptr_t)l, pro_handle, pri_of_scope));
-        for (const pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next) {
-            pri_op_describe(pro_container_of((pri_link *)(uintptr_t)l, pro_op, pri_scope), text,
-                            sizeof text);
-            dump_line(&d, depth + 1, text);
+            dump_handle(&d, depth + 1, handle_of(l));
+        for (const pri_link *l = s->pri_ops.next; l != &s->pri_ops; l = l->next)
+            dump_op(&d, depth + 1, pro_container_of((pri_link *)(uintptr_t)l, pro_op, pri_scope));
+        for (const pri_link *l = s->pri_handles.next; l != &s->pri_handles; l = l->next) {
+            dump_op(&d, depth + 1, pri_handle_plain_op(handle_of(l), PRI_READ));
+            dump_op(&d, depth + 1, pri_handle_plain_op(handle_of(l), PRI_WRITE));
         }
         if (!pri_list_empty(&s->pri_children)) {
             s = pro_container_of(s->pri_children.next, pro_scope, pri_sibling);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "core/plain.h"
 #include "ops.h"
 
 /* ---- Sockets -------------------------------------------------------------------------------- */
@@ -167,13 +168,20 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
 
 /* ---- Receiving and sending ------------------------------------------------------------------ */
 
-/* Everything but the plain case: it is refused, has a deadline or nothing to move. */
-PRI_APART void transfer_other(pro_op *op, pro_scope *scope, pri_direction direction)
+/* Everything but the plain case: the handle is no open socket with nothing odd about it, something runs
+ * already, there is a deadline, nothing to move, or the scope is not the handle's. */
+PRI_APART void transfer_other(pro_op *op, pro_handle *handle, pri_op_kind kind)
 {
-    if (!pri_op_admit(op, scope)) return;
-    if (op->pri_kernel_step.len > 0) {
+    pri_step     *step = &op->pri_kernel_step;
+    pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
+    pri_step_kind step_kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
+    pri_handle_must_be_made(handle, op->pri_site);
+    if (!pri_op_admit(op, pri_op_prepare(op, handle, handle->pri_scope, step_kind, kind,
+                                         op->pri_site, op->pri_done)))
+        return;
+    if (step->len > 0) {
         PRI_CHECKED(buffers, op);
-        pri_handle_queue(op, op->pri_kernel_step.handle, direction, true);
+        pri_handle_queue(op, handle, direction, true);
     } else {
         pri_handle_nothing(op, direction);
     }
@@ -185,19 +193,21 @@ PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_k
 {
     pro_handle   *handle = &s->handle;
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
-    pri_handle_must_be_made(handle, site);
-    pri_step_kind step_kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
-    pro_scope *scope = pri_op_prepare(op, handle, handle->pri_scope, step_kind, kind, site, done);
-    pri_step  *step = &op->pri_kernel_step;
+    pri_step     *step = &op->pri_kernel_step;
+    pri_link     *queue = &handle->pri_queue[direction];
+    PRI_CHECKED(may_transfer, op, handle, site, kind);
+    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(op, site, kind);
+    op->pri_done = done;
+    op->pri_site = site;
     step->data = buf;
     step->len = len;
-    if (PRI_RARELY(len == 0 || !pri_op_is_plain(op, scope))) {
-        transfer_other(op, scope, direction);
+    if (PRI_RARELY(!pri_handle_is_plain(handle) || !pri_list_empty(queue) || len == 0 ||
+                   op->deadline_ns != PRO_NEVER || (op->scope && op->scope != handle->pri_scope))) {
+        transfer_other(op, handle, kind);
         return;
     }
-    handle->pri_live++;
-    PRI_CHECKED(buffers, op);
-    pri_handle_queue(op, handle, direction, true);
+    pri_op_begin_plain(op, handle, direction, kind);
+    handle->pri_loop->start_plain[direction](handle->pri_loop, step, handle, buf, len);
 }
 
 pri_side *pri_side_of_vectors(pro_loop *loop, const pro_vec *vecs, size_t count, size_t *total,

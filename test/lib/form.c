@@ -160,7 +160,7 @@ static pri_co *begin_now(pro_loop *loop)
     PRI_CHECKED(delivered, op);
     pri_list_unlink(&op->pri_scope);
     op->pri_kernel_step.op_state = PRI_IDLE;
-    loop->live_ops--;
+    loop->initiated--;
     PRI_CHECKED(left, op->scope);
     pri_scope_uncount(op->scope); /* the coroutine holds it too */
 

@@ -32,11 +32,12 @@ static int asked(pro_loop *loop, uint8_t opcode, uint8_t flags)
     CHECK(sqe != NULL);
     sqe->opcode = opcode;
     sqe->flags = flags;
-    sqe->user_data = (uint64_t)MINE << ADDRESS_BITS | OWN_CANCEL;
-    io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
+    sqe->user_data = tag_with(&u->own[OWN_CANCEL], MINE);
+    unsigned submit = unsubmitted(u);
+    io_uring_smp_store_release(u->ring.sq.ktail, tail_of(u));
     const struct io_uring_cq *cq = &u->ring.cq;
     int                       submitted =
-        io_uring_enter((unsigned)u->ring.ring_fd, unsubmitted(u), 1, IORING_ENTER_GETEVENTS, NULL);
+        io_uring_enter((unsigned)u->ring.ring_fd, submit, 1, IORING_ENTER_GETEVENTS, NULL);
     CHECK(submitted > 0);
     for (unsigned at = *cq->khead; at != io_uring_smp_load_acquire(cq->ktail); at++) {
         const struct io_uring_cqe *cqe = &cq->cqes[at & cq->ring_mask];

@@ -11,6 +11,9 @@
  *             3. runs the list again
  *     cancel  marks the step and puts it on the list; it reports instead of running
  *
+ * That is the general way; the plain one, which most receives and sends go, is in plain.c, and there 3. is
+ * done with all that the kernel said.
+ *
  * A handle is registered when one of its steps has to wait for the first time, and for a direction
  * when that has to be waited for; registering reports what is ready already.  Edge-triggered: the
  * kernel speaks once, so a bit stays until something takes it down: EAGAIN, or a transfer that was
@@ -57,6 +60,7 @@ static void epoll_start(pro_loop *loop, pri_step *step)
 static void epoll_cancel(pro_loop *loop, pri_step *step)
 {
     epoll_engine *e = pri_loop_engine_state(loop);
+    pri_epoll_unplain(loop, step);
     if (words_of(step->handle)->step[direction_of(step)] != step) return; /* handed out already */
     if (own(step)->state == WAITING) make_runnable(e, step);
     own(step)->state = CANCELED;
@@ -83,15 +87,21 @@ static int epoll_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 {
     epoll_engine *e = pri_loop_engine_state(loop);
     int           count = pri_epoll_run_list(loop, e, records, max);
-    if (count > 0 && !e->owes_look) {
+    e->plain_before = e->plain_end;
+    bool is_busy = count > 0 || has_plain(e);
+    if (is_busy && !e->owes_look) {
         e->owes_look = true;
         return count;
     }
-    if (count > 0 || e->first) until_ns = PRI_TURN_POLL;
+    if (is_busy || e->first) until_ns = PRI_TURN_POLL;
     int events = pri_epoll_look(loop, e, until_ns);
     if (until_ns != PRI_TURN_POLL) atomic_exchange(&e->woken, false);
-    if (events < 0) return count > 0 ? count : events;
+    if (events < 0) return is_busy ? count : events;
     e->owes_look = false;
+    if (loop->engine->run_plain) { /* what was said is for that */
+        e->heard = events;
+        return count;
+    }
     for (int i = 0; i < events; i++) {
         pro_handle *handle = e->events[i].data.ptr;
         if (handle) pri_epoll_hear(loop, e, handle, e->events[i].events);
@@ -129,6 +139,7 @@ static int set_up(epoll_engine *e, const pri_engine_options *options, pri_why *w
     const char    *what = "epoll_create";
     int            error;
     *e = (epoll_engine){.env = env};
+    e->plain_end = &e->plain;
     e->events_max = options->batch_max < EVENTS_MAX ? (int)options->batch_max : EVENTS_MAX;
     error = pri_os_fault(env, what);
     if (!error) e->epoll_fd = error = answer(epoll_create1(EPOLL_CLOEXEC));
@@ -217,6 +228,9 @@ const pri_engine pri_engine_epoll = {
     .fini = epoll_fini,
     .bind = epoll_bind,
     .start = epoll_start,
+    .start_plain = {[PRI_READ] = pri_epoll_recv, [PRI_WRITE] = pri_epoll_send},
+    .run_plain = pri_epoll_run_plain,
+    .unplain = pri_epoll_unplain,
     .cancel = epoll_cancel,
     .detach = epoll_detach,
     .turn = epoll_turn,

@@ -55,14 +55,6 @@ PRI_APART int wait_for_events(pro_loop *loop, epoll_engine *e, pri_step *step, p
 /* Transfers that are not over one buffer. */
 enum { OTHER = PRI_STEP_VECTORS | PRI_STEP_MESSAGE | PRI_STEP_BY_CALL };
 
-/* Is a short receive a sign that the kernel has no more?  Not with messages, and a Unix socket stops at
- * one with descriptors. */
-static bool is_tcp(const pro_handle *handle)
-{
-    bool is_ip = handle->pri_family == PRO_IPV4 || handle->pri_family == PRO_IPV6;
-    return is_ip && handle->pri_kind == PRI_SOCKET;
-}
-
 /* How this receive changes what is known: of n, what it got, and len, what it asked for. */
 PRI_IN_PLACE void learn_from_receive(handle_words *h, bool is_tcp, int64_t n, size_t len)
 {
@@ -136,6 +128,25 @@ static int run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_recor
     return 1;
 }
 
+/* What came of a receive of its step. */
+PRI_IN_PLACE int received(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n,
+                          pri_record *record)
+{
+    learn_from_receive(words_of(step->handle), is_tcp(step->handle), n, step->len);
+    if (n >= 0) return report_in(READ, step, n, record);
+    if (n != -EAGAIN) return report_error(step, n, record);
+    return wait_for_events(loop, e, step, record);
+}
+
+int pri_epoll_received(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n,
+                       pri_record *record)
+{
+    if (n != -EINTR) return received(loop, e, step, n, record);
+    own(step)->state = RUNNABLE;
+    append(e, step);
+    return 0;
+}
+
 PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     pro_handle   *handle = step->handle;
@@ -149,10 +160,27 @@ PRI_IN_PLACE int run_recv(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
                 ? transfer_other(e, step)
                 : pri_os_recv(e->env, step->handle->pri_fd, step->data, step->len);
     } while (n == -EINTR);
-    learn_from_receive(h, is_tcp(handle), n, step->len);
-    if (n >= 0) return report_in(READ, step, n, record);
+    return received(loop, e, step, n, record);
+}
+
+/* What came of a send. */
+PRI_IN_PLACE int sent(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n,
+                      pri_record *record)
+{
+    const pro_handle *handle = step->handle;
+    /* A short batch says nothing: the next message may have met an error, and no edge would come. */
+    if (n == -EAGAIN || (n > 0 && (size_t)n < step->len && handle->pri_kind == PRI_SOCKET))
+        words_of(step->handle)->bits |= BLOCKED;
+    if (n >= 0) return report_in(WRITE, step, n, record);
     if (n != -EAGAIN) return report_error(step, n, record);
     return wait_for_events(loop, e, step, record);
+}
+
+int pri_epoll_sent(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n, pri_record *record)
+{
+    if (n != -EINTR) return sent(loop, e, step, n, record);
+    append(e, step);
+    return 0;
 }
 
 PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
@@ -168,12 +196,7 @@ PRI_IN_PLACE int run_send(pro_loop *loop, epoll_engine *e, pri_step *step, pri_r
                 ? transfer_other(e, step)
                 : pri_os_send(e->env, step->handle->pri_fd, step->data, step->len);
     } while (n == -EINTR);
-    /* A short batch says nothing: the next message may have met an error, and no edge would come. */
-    if (n == -EAGAIN || (n > 0 && (size_t)n < step->len && handle->pri_kind == PRI_SOCKET))
-        h->bits |= BLOCKED;
-    if (n >= 0) return report_in(WRITE, step, n, record);
-    if (n != -EAGAIN) return report_error(step, n, record);
-    return wait_for_events(loop, e, step, record);
+    return sent(loop, e, step, n, record);
 }
 
 /* An attempt of the core's: what it gets says nothing of what is left. */

@@ -21,7 +21,7 @@
 #include <sys/epoll.h>
 
 #include "core/layout.h"
-#include "core/loop.h"
+#include "core/plain.h"
 
 enum { READ, WRITE };
 
@@ -60,8 +60,14 @@ typedef struct epoll_engine {
     int                 wake_fd; /* an eventfd; edge-triggered, so it is never read */
     pri_step           *first;   /* the run list */
     pri_step           *last;
+    pri_step           *woken_first; /* in run_plain: what events made run */
+    pri_step           *woken_last;
+    pri_step           *plain;        /* plain sends, in order, linked by next up to plain_end */
+    pri_step          **plain_end;    /* where the next one is put: plain, or the last one's next */
+    pri_step          **plain_before; /* plain_end as it was before the handlers of this turn */
     struct epoll_event *events;
     int                 events_max;
+    int                 heard;      /* so many events wait for run_plain */
     bool                has_pwait2; /* waits are in nanoseconds */
     int  nosignal;  /* PRI_OS_NOSIGNAL, or 0: the system may be asked for writes without SIGPIPE */
     bool owes_look; /* the next turn may not skip looking at the kernel */
@@ -115,6 +121,40 @@ static inline void make_runnable(epoll_engine *e, pri_step *step)
     append(e, step);
 }
 
+/* ---- Plain steps (core/plain.h): a receive waits, a send is on the plain list ---------------- */
+
+static inline bool has_plain(const epoll_engine *e) { return e->plain_end != &e->plain; }
+
+static inline void append_plain(epoll_engine *e, pri_step *step)
+{
+    *e->plain_end = step;
+    e->plain_end = &own(step)->next;
+}
+
+static inline bool is_plain(const pri_step *step)
+{
+    return step->op_state == (PRI_STARTED | PRI_STEP_PLAIN);
+}
+
+/* As if start had begun it and it waited, or was to run but on no list. */
+static inline void unplain(pri_step *step)
+{
+    int direction = direction_of(step);
+    pri_step_unplain(step);
+    words_of(step->handle)->step[direction] = step;
+    own(step)->state = direction == READ ? WAITING : RUNNABLE;
+    own(step)->begun = false;
+    own(step)->told = 0;
+}
+
+/* Is a short receive a sign that the kernel has no more?  Not with messages, and a Unix socket stops at
+ * one with descriptors. */
+static inline bool is_tcp(const pro_handle *handle)
+{
+    bool is_ip = handle->pri_family == PRO_IPV4 || handle->pri_family == PRO_IPV6;
+    return is_ip && handle->pri_kind == PRI_SOCKET;
+}
+
 /* ---- Waiting -------------------------------------------------------------------------------- */
 
 /* What the kernel has to report while a step of this direction waits. */
@@ -151,9 +191,20 @@ void pri_epoll_hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_
 /* Waits in nanoseconds, if the kernel can and the program lets it. */
 void pri_epoll_choose_wait(epoll_engine *e, const char *mask);
 
+/* ---- plain.c --------------------------------------------------------------------------------- */
+
+pri_plain_start pri_epoll_recv, pri_epoll_send;
+void            pri_epoll_run_plain(pro_loop *loop, int max);
+void            pri_epoll_unplain(pro_loop *loop, pri_step *step);
+
 /* ---- run.c ----------------------------------------------------------------------------------- */
 
 /* Run what is on the list now, each step once, while there is room for records. */
 int pri_epoll_run_list(pro_loop *loop, epoll_engine *e, pri_record *records, int room);
+
+/* A call for the step, which waits or is on no list, came to this: how many records it makes. */
+int pri_epoll_received(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n,
+                       pri_record *record);
+int pri_epoll_sent(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n, pri_record *record);
 
 #endif

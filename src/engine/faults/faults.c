@@ -390,6 +390,9 @@ const pri_engine *pri_faults_over(const pri_engine *inner, const char *plan, con
     f->engine = *inner;
     f->engine.fini = fini;
     f->engine.start = start;
+    f->engine.start_plain[0] = f->engine.start_plain[1] = NULL; /* every record comes by here */
+    f->engine.run_plain = NULL;
+    f->engine.unplain = NULL;
     f->engine.cancel = cancel;
     f->engine.detach = detach;
     f->engine.turn = turn;

@@ -366,7 +366,7 @@ static int is_idle(void *arg)
 {
     const pro_sim *w = arg;
     for (const sim_loop *l = w->loops; l; l = l->next)
-        if (!l->manual && !l->node->service && l->loop->live_ops > 0) return 0;
+        if (!l->manual && !l->node->service && pri_loop_live_ops(l->loop) > 0) return 0;
     if (pri_sim_lane_left(w)) return 0;
     for (const pro_sim_node *node = w->nodes; node; node = node->next)
         if (node->main && (!node->starts || !node->up)) return 0;

@@ -1,9 +1,12 @@
 /* A step as an entry of the ring: what it keeps in its engine words, and how each kind is asked of the
  * kernel.
  *
- * An entry's user_data is its tag: the step's address and, in the 16 bits above, a number that is new
- * with every entry, so that a cancel on its way cannot hit a later life of the same memory.  What is
- * smaller than a page is not an address but an entry of the engine's own.
+ * An entry's user_data is its tag: the step's address and, in the 16 bits below, the low bits of its
+ * generation, so that a cancel on its way cannot hit a later life of the same memory.  Within one life
+ * the entries of a step follow each other, and a cancel is meant for all that come.  The entries of the
+ * engine's own have steps of its own, which are never started.
+ *
+ * A plain step (core/plain.h) is with the kernel as long as it is plain: its words say nothing.
  *
  * Invariants, of a step's phase and its link:
  *   WAITING    <==>  it has no entry yet; in the list of those
@@ -33,10 +36,12 @@ _Static_assert(sizeof(pro_vec) == sizeof(struct iovec) &&
                "a vector is handed to the kernel as it is");
 _Static_assert(sizeof(struct msghdr) <= PRI_OS_ADDRESS_SIZE, "a header fits into the scratch room");
 
-enum { ADDRESS_BITS = 48, OWN_ENTRIES = 4096 };
+enum { TAG_BITS = 16 }; /* of an address the upper 16 bits are zero */
 
-/* In place of an address, for entries that are not a step's. */
-enum { OWN_WAKE = 1, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE, OWN_CLOSE, OWN_NOW };
+/* The engine's own steps. */
+enum { OWN_WAKE, OWN_CANCEL, OWN_TIMER, OWN_TIMER_MOVE, OWN_CLOSE, OWN_NOW, OWN_STEPS };
+
+enum { LEN_MAX = INT_MAX & ~4095 }; /* the kernel takes no more at once */
 
 /* step_words.state: a phase, */
 enum { WAITING = 0x01, IN_RING = 0x02, ENDED = 0x04, REPORTED = 0x08, PHASES = 0x0f };
@@ -61,7 +66,6 @@ enum {
 
 /* A step's engine words. */
 typedef struct __attribute__((may_alias)) step_words {
-    uint64_t tag; /* user_data of its entry */
     uint32_t state;
     uint32_t lease; /* with PICKED: the number of a buffer */
     pri_link link;
@@ -84,7 +88,17 @@ static inline pri_step *step_of_link(pri_link *link)
 
 static inline pri_step *step_of_tag(uint64_t tag)
 {
-    return (pri_step *)(uintptr_t)(tag & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+    return (pri_step *)(uintptr_t)(tag >> TAG_BITS);
+}
+
+static inline uint64_t tag_with(const pri_step *step, uint16_t number)
+{
+    return (uint64_t)(uintptr_t)step << TAG_BITS | number;
+}
+
+static inline uint64_t tag_of(const pri_step *step)
+{
+    return tag_with(step, (uint16_t)step->generation);
 }
 
 /* The first word of an entry: opcode, flags, ioprio; and a descriptor, or a slot with the flag that says
@@ -234,12 +248,13 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
 }
 
 /* Ask the kernel to end what the step's entry began. */
-static inline void fill_cancel(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+static inline void fill_cancel(const pri_step *step, struct io_uring_sqe *sqe, uint64_t own_tag,
+                               uint32_t features)
 {
     sqe->opcode = IORING_OP_ASYNC_CANCEL;
     sqe->fd = -1;
-    sqe->addr = words_of(step)->tag;
-    sqe->user_data = OWN_CANCEL;
+    sqe->addr = tag_of(step);
+    sqe->user_data = own_tag;
     if (features & PRI_URING_CQE_SKIP) sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 }
 

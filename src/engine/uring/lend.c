@@ -14,10 +14,9 @@ typedef struct lent {
 
 static lent *lent_of(const pro_buffers *buffers) { return buffers->engine; }
 
-static void add(pro_buffers *buffers, uint32_t id, unsigned offset)
+static inline void add(const pro_buffers *buffers, const lent *l, unsigned tail, uint32_t id)
 {
-    lent                *l = lent_of(buffers);
-    struct io_uring_buf *entry = &l->ring->bufs[(l->ring->tail + offset) & l->mask];
+    struct io_uring_buf *entry = &l->ring->bufs[tail & l->mask];
     entry->addr = (uintptr_t)pri_buffers_at(buffers, id);
     entry->len = buffers->size;
     entry->bid = (uint16_t)id;
@@ -25,9 +24,10 @@ static void add(pro_buffers *buffers, uint32_t id, unsigned offset)
 
 void pri_uring_give(pro_buffers *buffers, uint32_t id)
 {
-    struct io_uring_buf_ring *ring = lent_of(buffers)->ring;
-    add(buffers, id, 0);
-    io_uring_smp_store_release(&ring->tail, (uint16_t)(ring->tail + 1));
+    const lent *l = lent_of(buffers);
+    unsigned    tail = l->ring->tail; /* ours alone to write */
+    add(buffers, l, tail, id);
+    io_uring_smp_store_release(&l->ring->tail, (uint16_t)(tail + 1));
 }
 
 int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffers, uint16_t *group)
@@ -56,7 +56,7 @@ int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffe
         return error;
     }
     buffers->engine = l;
-    for (uint32_t id = 0; id < buffers->count; id++) add(buffers, id, id);
+    for (uint32_t id = 0; id < buffers->count; id++) add(buffers, l, id, id);
     io_uring_smp_store_release(&l->ring->tail, (uint16_t)buffers->count);
     return 0;
 }

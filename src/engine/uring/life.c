@@ -41,6 +41,7 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
     u->recv_head = waits ? HEAD_WAITING : HEAD(IORING_OP_RECV, 0);
     u->nonempty = waits ? IORING_CQE_F_SOCK_NONEMPTY : 0;
     u->timer_at_ns = NEVER;
+    u->base = u->next = u->end = u->ring.sq.sqes;
     pri_list_init(&u->waiting);
     pri_list_init(&u->cancels);
     pri_list_init(&u->ended);

@@ -1,7 +1,7 @@
 /* The io_uring engine: from completions to records.
  *
- * The plain success of a transfer is one look at its step and one record (pri_uring_reap).  Everything
- * else goes through completed: the kernel's word is the last one and becomes a record, or the step
+ * The whole success of a plain transfer is one look at its step, then the core's (pri_uring_run_plain).
+ * Everything else goes through completed: the kernel's word is the last one and becomes a record, or the step
  * gets another entry (the kernel merely stopped; a poll said that there is something to do).
  *
  * Leased receives for which the kernel does not pick are a poll, then a buffer, then a plain
@@ -258,42 +258,110 @@ over:
     return true;
 }
 
-int pri_uring_reap(uring *u, pri_record *records, int max)
+/* What a completion says; false: no record. */
+static bool completion(uring *u, const struct io_uring_cqe *cqe, pri_record *record)
+{
+    pri_step *step = step_of_tag(cqe->user_data);
+    int       result = cqe->res;
+    if (step >= u->own && step < u->own + OWN_STEPS) {
+        completed_own(u, (unsigned)(step - u->own), (uint16_t)cqe->user_data, result);
+        return false;
+    }
+    unplain(step);
+    step_words *words = words_of(step);
+    assert(cqe->user_data == tag_of(step) && words->state & IN_RING);
+    if (step->kind == PRI_STEP_RECV_LEASED && result > 0 && !(words->state & POLLING)) {
+        leased(u, step, result, cqe->flags, record);
+        return true;
+    }
+    give_unused(step, cqe->flags);
+    if (step->kind == PRI_STEP_RECV && result >= 0 && words->state == IN_RING)
+        step->handle->pri_engine[0] = cqe->flags & u->nonempty;
+    return completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
+}
+
+/* Bytes in a buffer that the kernel picked, and more to come. */
+PRI_IN_PLACE bool is_leased(pri_step *step, const struct io_uring_cqe *cqe)
+{
+    return step->kind == PRI_STEP_RECV_LEASED &&
+           (words_of(step)->state & ~(uint32_t)AGAIN) == IN_RING &&
+           (cqe->flags & IORING_CQE_F_MORE) && cqe->res > 0;
+}
+
+/* Is it for run_plain? */
+static bool is_plain(const uring *u, const struct io_uring_cqe *cqe)
+{
+    pri_step *step = step_of_tag(cqe->user_data);
+    return step->op_state == (PRI_STARTED | PRI_STEP_PLAIN) ||
+           (is_leased(step, cqe) && u->loop->engine->run_plain);
+}
+
+int pri_uring_reap(uring *u, pri_record *records, int max, bool plain_too)
 {
     const struct io_uring_cq *cq = &u->ring.cq;
-    unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail), mask = cq->ring_mask;
-    pri_record       *record = records;
-    const pri_record *end_of_records = records + max;
-    for (; head != tail && record < end_of_records; head++) {
-        const struct io_uring_cqe *cqe = &cq->cqes[head & mask];
-        uint64_t                   tag = cqe->user_data;
-        int                        result = cqe->res;
-        pri_step                  *step = step_of_tag(tag);
-        if ((uintptr_t)step < OWN_ENTRIES) {
-            completed_own(u, (unsigned)(uintptr_t)step, (uint16_t)(tag >> ADDRESS_BITS), result);
-            continue;
-        }
-        step_words *words = words_of(step);
-        assert(words->tag == tag);
-        if (words->state != IN_RING || result < 0 || step->kind > PRI_STEP_SEND) {
-            assert(words->state & IN_RING);
-            if (step->kind == PRI_STEP_RECV_LEASED && result > 0 && !(words->state & POLLING)) {
-                leased(u, step, result, cqe->flags, record++);
-                continue;
-            }
-            give_unused(step, cqe->flags);
-            record += completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
-            continue;
-        }
-        words->state = REPORTED;
-        report(record++, step, result, PRO_OK, 0);
-        if (step->kind == PRI_STEP_RECV) {
-            step->handle->pri_engine[0] = cqe->flags & u->nonempty;
-            pri_uring_filled(step, (size_t)result);
-        }
+    unsigned                  head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail);
+    int                       n = 0;
+    for (; head != tail && n < max; head++) {
+        const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+        if (!plain_too && is_plain(u, cqe)) break;
+        n += completion(u, cqe, &records[n]);
     }
     io_uring_smp_store_release(cq->khead, head); /* the kernel may write over what we have read */
-    return (int)(record - records);
+    return n;
+}
+
+PRI_APART void run_other(pro_loop *loop, const struct io_uring_cqe *cqe)
+{
+    pri_record record;
+    loop->plain = NULL;
+    if (completion(uring_of(loop), cqe, &record)) pri_op_run_records(loop, &record, 1);
+}
+
+/* A row of completions, up to at_end: a handler may end it early (stop_running). */
+PRI_IN_PLACE void run_row(pro_loop *loop, uring *u)
+{
+    while (u->at != u->at_end) {
+        const struct io_uring_cqe *cqe = u->at++;
+        pri_step                  *step = step_of_tag(cqe->user_data);
+        int64_t                    result = cqe->res;
+        if (PRI_RARELY(step->op_state != (PRI_STARTED | PRI_STEP_PLAIN) ||
+                       !pri_step_is_over(step, result))) {
+            if (is_leased(step, cqe)) {
+                uint32_t id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+                step->handle->pri_engine[0] = cqe->flags & u->nonempty;
+                pri_uring_lent_filled(step, id, (size_t)result);
+                pri_op_run_leased(loop, step, id, result);
+            } else {
+                run_other(loop, cqe);
+            }
+        } else if (step->kind == PRI_STEP_RECV) {
+            step->handle->pri_engine[0] = cqe->flags & u->nonempty;
+            pri_uring_filled(step, (size_t)result);
+            pri_op_run_plain(loop, step, PRI_READ, result);
+        } else {
+            pri_op_run_plain(loop, step, PRI_WRITE, result);
+        }
+    }
+}
+
+/* Handlers run in here: they take entries of the submission queue, and a call at once of theirs (slots.c) may
+ * rearrange this one, which it says by stop_running. */
+void pri_uring_run_plain(pro_loop *loop, int max)
+{
+    uring                    *u = uring_of(loop);
+    const struct io_uring_cq *cq = &u->ring.cq;
+    for (unsigned left = (unsigned)max;;) {
+        unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail);
+        unsigned index = head & cq->ring_mask, count = cq->ring_entries - index;
+        if (count > tail - head) count = tail - head;
+        if (count > left) count = left;
+        if (count == 0) return;
+        u->at = u->at_begin = &cq->cqes[index];
+        u->at_end = u->at + count;
+        run_row(loop, u);
+        stop_running(u);
+        left -= count;
+    }
 }
 
 int pri_uring_report_ended(uring *u, pri_record *records, int max)

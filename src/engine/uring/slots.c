@@ -91,6 +91,7 @@ static int enter_now(uring *u, unsigned wait, unsigned flags)
 {
     int result = pri_os_fault(u->env, "io_uring_enter");
     if (result) return result;
+    write_tail(u);
     io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
     PRI_URING_SUBMITTED();
     flags |= u->enter_flags & ~(unsigned)IORING_ENTER_GETEVENTS;
@@ -162,7 +163,7 @@ int pri_uring_reap_aside(uring *u, pri_record *records, int max)
     pri_uring_slots         *slots = &u->slots;
     const struct io_uring_cq ring = u->ring.cq;
     u->ring.cq = slots->aside;
-    int n = pri_uring_reap(u, records, max);
+    int n = pri_uring_reap(u, records, max, true);
     u->ring.cq = ring;
     if (slots->aside_head != slots->aside_tail) pri_list_append(&u->ended, &slots->aside_link);
     if (u->woken) pri_uring_wake(u->loop); /* the turn is about to wait, and must not */
@@ -175,14 +176,15 @@ static struct io_uring_sqe *entry_now(uring *u) { return has_room(u, 1) ? entry(
 /* Have the kernel do what the newest entry says: its answer, or a negated number; what it makes. */
 static int do_now(uring *u, struct io_uring_sqe *sqe, unsigned makes)
 {
-    struct io_uring_sq *sq = &u->ring.sq;
-    int                 result = 0;
+    int result = 0;
+    stop_running(u);
     u->slots.sequence += MADE + 1;
-    sqe->user_data = (uint64_t)(uint16_t)(u->slots.sequence | makes) << ADDRESS_BITS | OWN_NOW;
+    sqe->user_data = tag_with(&u->own[OWN_NOW], (uint16_t)(u->slots.sequence | makes));
     uint64_t tag = sqe->user_data;
     int      error = enter_now(u, 0, 0);
     if (unsubmitted(u) > 0) { /* it was not taken: then it never was */
-        io_uring_smp_store_release(sq->ktail, --sq->sqe_tail);
+        u->next--;
+        io_uring_smp_store_release(u->ring.sq.ktail, tail_of(u));
         return error < 0 ? error : -EAGAIN;
     }
     while (!take_answer(u, tag, &result)) {
@@ -249,7 +251,7 @@ static bool begin_close(uring *u, pro_handle *handle, bool abortive)
         fill_option(sqe, PRI_SOCKET_URING_OP_SETSOCKOPT, fd, SOL_SOCKET, SO_LINGER, &now,
                     sizeof now);
         sqe->flags |= IOSQE_IO_HARDLINK;
-        sqe->user_data = OWN_CANCEL; /* nobody asks how it went */
+        sqe->user_data = own_tag(u, OWN_CANCEL); /* nobody asks how it went */
         sqe = entry(u);
     }
     uint32_t ticket = slots->ticket;
@@ -257,7 +259,7 @@ static bool begin_close(uring *u, pro_handle *handle, bool abortive)
     slots->tickets[ticket].handle = handle;
     sqe->opcode = IORING_OP_CLOSE;
     sqe->file_index = slot_of(fd) + 1;
-    sqe->user_data = (uint64_t)ticket << ADDRESS_BITS | OWN_CLOSE;
+    sqe->user_data = tag_with(&u->own[OWN_CLOSE], (uint16_t)ticket);
     pri_loop_count_slots(u->loop, 0, 1);
     return true;
 }

@@ -13,7 +13,7 @@
 
 #include <stdatomic.h>
 
-#include "core/list.h"
+#include "core/plain.h"
 #include "engine/uring/entry.h"
 #include "engine/uring/kernel.h"
 #include "engine/uring/slots.h"
@@ -21,13 +21,17 @@
 #define NEVER UINT64_MAX
 
 typedef struct uring {
+    struct io_uring_sqe *next,
+        *end; /* entries that are free, one after the other; end: look again */
+    struct io_uring_sqe       *base; /* where next was when ring.sq.sqe_tail was written */
+    const struct io_uring_cqe *at, *at_end,
+        *at_begin; /* in run_plain: which is next, of a row of them */
     struct io_uring ring;
     pro_loop       *loop;
     const pro_env  *env;
     uint32_t        features;
     uint32_t        nonempty;      /* IORING_CQE_F_SOCK_NONEMPTY where it decides something, or 0 */
     uint64_t        recv_head;     /* of a receive's entry, after one that left nothing */
-    uint16_t        sequence;      /* of tags */
     uint16_t        group;         /* the next number of a pool of buffers */
     int             enter_fd;      /* the ring's descriptor, or its registered number */
     unsigned        enter_flags;   /* of every io_uring_enter */
@@ -48,6 +52,7 @@ typedef struct uring {
     uint16_t                 timer_sequence;
     struct __kernel_timespec timer_at; /* read by the kernel when it takes the entry */
     uint64_t                 wake_count;
+    pri_step own[OWN_STEPS]; /* never started: whose tags the engine's own entries have */
 
     pri_uring_slots slots;
 
@@ -58,32 +63,42 @@ typedef struct uring {
 
 static inline uring *uring_of(const pro_loop *loop) { return pri_loop_engine_state(loop); }
 
-/* An empty entry, or NULL: the submission queue is full. */
-PRI_IN_PLACE struct io_uring_sqe *entry(uring *u)
+/* The tail of the submission queue, with the entries that were taken since it was last written down. */
+static inline unsigned tail_of(const uring *u)
 {
-    struct io_uring_sq *sq = &u->ring.sq;
-    if (sq->sqe_tail - IO_URING_READ_ONCE(*sq->khead) >= sq->ring_entries) return NULL;
-    struct io_uring_sqe *sqe = &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
-    memset(sqe, 0, sizeof *sqe);
-    return sqe;
+    return u->ring.sq.sqe_tail + (unsigned)(u->next - u->base);
+}
+
+static inline void write_tail(uring *u)
+{
+    u->ring.sq.sqe_tail = tail_of(u);
+    u->base = u->next;
 }
 
 static inline unsigned unsubmitted(const uring *u)
 {
-    return u->ring.sq.sqe_tail - IO_URING_READ_ONCE(*u->ring.sq.khead);
+    return tail_of(u) - IO_URING_READ_ONCE(*u->ring.sq.khead);
 }
+
+/* Look again for free entries; false: the submission queue is full. */
+bool pri_uring_make_room(uring *u);
+
+/* An empty entry, or NULL: the submission queue is full. */
+static inline struct io_uring_sqe *entry(uring *u)
+{
+    if (u->next == u->end && !pri_uring_make_room(u)) return NULL;
+    return memset(u->next++, 0, sizeof *u->next);
+}
+
+static inline uint64_t own_tag(const uring *u, unsigned what) { return tag_with(&u->own[what], 0); }
 
 /* Give the step its entry, which is all zero: from now on the kernel's completion ends it.
  * state is what it has beside the phase.  Inline, and in this order, since every receive and send comes along here. */
 PRI_IN_PLACE void fill_step(uring *u, pri_step *step, uint32_t state, struct io_uring_sqe *sqe)
 {
-    const size_t max = INT_MAX & ~4095; /* the kernel takes no more at once */
-    step_words  *words = words_of(step);
-    pro_handle  *handle = step->handle;
-    assert((uint64_t)(uintptr_t)step >> ADDRESS_BITS == 0);
-    words->tag = (uint64_t)(uint16_t)++u->sequence << ADDRESS_BITS | (uintptr_t)step;
-    words->state = state | IN_RING;
-    sqe->user_data = words->tag;
+    pro_handle *handle = step->handle;
+    words_of(step)->state = state | IN_RING;
+    sqe->user_data = tag_of(step);
     if (step->kind == PRI_STEP_CALL) { /* it may be of no handle */
         pri_uring_fill_call(step, sqe);
         return;
@@ -102,7 +117,7 @@ PRI_IN_PLACE void fill_step(uring *u, pri_step *step, uint32_t state, struct io_
         sqe->msg_flags = MSG_NOSIGNAL;
     }
     sqe->addr = (uintptr_t)step->data;
-    sqe->len = (uint32_t)(step->len < max ? step->len : max);
+    sqe->len = (uint32_t)(step->len < LEN_MAX ? step->len : LEN_MAX);
     if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL)) fill_other_transfer(sqe, step);
 }
 
@@ -134,15 +149,35 @@ static inline void ask_to_end(uring *u, pri_step *step)
     if (words->state & CANCEL_OWED) return;
     struct io_uring_sqe *sqe = entry(u);
     if (sqe) {
-        fill_cancel(step, sqe, u->features);
+        fill_cancel(step, sqe, own_tag(u, OWN_CANCEL), u->features);
         return;
     }
     words->state |= CANCEL_OWED;
     pri_list_append(&u->cancels, &words->link);
 }
 
-/* Turn completions into at most max records; those that are over stay in the queue. */
-int pri_uring_reap(uring *u, pri_record *records, int max);
+/* Turn completions into at most max records; those that are over stay in the queue, and so do, but
+ * for plain_too, all from the first one of a plain step on. */
+int pri_uring_reap(uring *u, pri_record *records, int max, bool plain_too);
+
+/* A handler is about to change the completion queue: what run_plain has looked at leaves it. */
+static inline void stop_running(uring *u)
+{
+    io_uring_smp_store_release(u->ring.cq.khead,
+                               *u->ring.cq.khead + (unsigned)(u->at - u->at_begin));
+    u->at_begin = u->at_end = u->at;
+}
+
+/* Those that were left, plain ones and others, to the core. */
+void pri_uring_run_plain(pro_loop *loop, int max);
+
+/* A step is no more plain: what its words would say. */
+static inline void unplain(pri_step *step)
+{
+    if (!(step->op_state & PRI_STEP_PLAIN)) return;
+    pri_step_unplain(step);
+    words_of(step)->state = IN_RING;
+}
 
 /* Records of the steps that ended without the kernel. */
 int pri_uring_report_ended(uring *u, pri_record *records, int max);

@@ -29,6 +29,19 @@ enum { FAILURES_MAX = 100 };
 char pri_uring_tsan_sync;
 #endif
 
+/* ---- The submission queue --------------------------------------------------------------------- */
+
+bool pri_uring_make_room(uring *u)
+{
+    struct io_uring_sq *sq = &u->ring.sq;
+    write_tail(u);
+    unsigned at = sq->sqe_tail & sq->ring_mask;
+    unsigned room = sq->ring_entries - unsubmitted(u), until_wrap = sq->ring_entries - at;
+    u->base = u->next = &sq->sqes[at];
+    u->end = u->next + (room < until_wrap ? room : until_wrap);
+    return room > 0;
+}
+
 /* ---- The system call -------------------------------------------------------------------------- */
 
 static bool has_completions(const uring *u)
@@ -51,6 +64,7 @@ static int enter(uring *u, enum entering how)
 {
     int result = pri_os_fault(u->env, "io_uring_enter");
     if (result) return result;
+    write_tail(u);
     /* The index array is the identity (see init), so the tail is all that the kernel has to see;
      * and what it points to before it: hence release. */
     io_uring_smp_store_release(u->ring.sq.ktail, u->ring.sq.sqe_tail);
@@ -84,14 +98,14 @@ static bool flush(uring *u)
         sqe->fd = u->wake_fd;
         sqe->addr = (uintptr_t)&u->wake_count;
         sqe->len = sizeof u->wake_count;
-        sqe->user_data = OWN_WAKE;
+        sqe->user_data = own_tag(u, OWN_WAKE);
         u->wake_armed = true;
     }
     while (!pri_list_empty(&u->cancels)) {
         if (!(sqe = entry(u))) return false;
         pri_step *step = step_of_link(pri_list_pop(&u->cancels));
         words_of(step)->state &= ~(uint32_t)CANCEL_OWED;
-        fill_cancel(step, sqe, u->features);
+        fill_cancel(step, sqe, own_tag(u, OWN_CANCEL), u->features);
     }
     while (!pri_list_empty(&u->waiting)) {
         if (!(sqe = entry(u))) return false;
@@ -118,8 +132,8 @@ static bool arm_timer(uring *u, uint64_t at_ns)
     if (stands) {
         /* If it has just fired this finds nothing, and its completion ends the turn as well. */
         sqe->opcode = IORING_OP_TIMEOUT_REMOVE;
-        sqe->addr = (uint64_t)u->timer_sequence << ADDRESS_BITS | OWN_TIMER;
-        sqe->user_data = OWN_TIMER_MOVE;
+        sqe->addr = tag_with(&u->own[OWN_TIMER], u->timer_sequence);
+        sqe->user_data = own_tag(u, OWN_TIMER_MOVE);
         if (u->features & PRI_URING_CQE_SKIP) sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
     }
     if (update) {
@@ -135,7 +149,7 @@ static bool arm_timer(uring *u, uint64_t at_ns)
     sqe->addr = (uintptr_t)&u->timer_at;
     sqe->len = 1;
     sqe->timeout_flags = IORING_TIMEOUT_ABS;
-    sqe->user_data = (uint64_t)++u->timer_sequence << ADDRESS_BITS | OWN_TIMER;
+    sqe->user_data = tag_with(&u->own[OWN_TIMER], ++u->timer_sequence);
     return true;
 }
 
@@ -183,9 +197,10 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
         int      error = submit_and_wait(u, wait, until, max - n);
         unsigned head = *u->ring.cq.khead;
         u->fired_at_ns = NEVER;
-        n += pri_uring_reap(u, &records[n], max - n);
+        n += pri_uring_reap(u, &records[n], max - n, false);
         n += pri_uring_report_ended(u, &records[n], max - n);
         if (n > 0 || u->woken) return n;
+        if (has_completions(u)) return 0; /* of plain steps */
         if (error) return failed(u, error);
         if (!wait) return 0;
         if (u->fired_at_ns != NEVER && u->fired_at_ns >= until) return 0;
@@ -198,10 +213,56 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
 
 static void uring_start(pro_loop *loop, pri_step *step) { submit(uring_of(loop), step, 0); }
 
+PRI_APART void start_unplain(uring *u, pri_step *step)
+{
+    pri_step_unplain(step);
+    submit(u, step, 0);
+}
+
+/* Every word of the entry is written once, but for what is zero in all of them.  This order of stores and no
+ * other is no accident: docs/design/performance.md. */
+PRI_IN_PLACE void start_plain(uring *u, pri_step *step, const pro_handle *handle, uint64_t head,
+                              const void *data, size_t len, uint32_t msg_flags)
+{
+    struct io_uring_sqe *sqe = u->next;
+    if (PRI_RARELY(sqe == u->end || len > LEN_MAX)) {
+        start_unplain(u, step);
+        return;
+    }
+    u->next = sqe + 1;
+    fill_head(sqe, handle->pri_fd, head);
+    sqe->off = 0;
+    sqe->addr = (uintptr_t)data;
+    sqe->len = (uint32_t)len;
+    sqe->msg_flags = msg_flags;
+    sqe->user_data = tag_of(step);
+    memset(&sqe->buf_index, 0, sizeof *sqe - offsetof(struct io_uring_sqe, buf_index));
+}
+
+static void uring_recv(pro_loop *loop, pri_step *step, pro_handle *handle, void *data, size_t len)
+{
+    uring *u = uring_of(loop);
+    /* It waits first, unless the first word of the handle says that the last receive left something. */
+    uint64_t head = u->recv_head - handle->pri_engine[0] * HEAD_PER_NONEMPTY;
+    start_plain(u, step, handle, head, data, len, 0);
+}
+
+static void uring_send(pro_loop *loop, pri_step *step, pro_handle *handle, void *data, size_t len)
+{
+    start_plain(uring_of(loop), step, handle, HEAD(IORING_OP_SEND, 0), data, len, MSG_NOSIGNAL);
+}
+
+static void uring_unplain(pro_loop *loop, pri_step *step)
+{
+    (void)loop;
+    unplain(step);
+}
+
 static void uring_cancel(pro_loop *loop, pri_step *step)
 {
     uring      *u = uring_of(loop);
     step_words *words = words_of(step);
+    unplain(step);
     if (words->state & WAITING) {
         pri_list_remove(&words->link);
         end(u, step);
@@ -222,12 +283,6 @@ static int uring_buffers_lend(pro_loop *loop, pro_buffers *buffers)
 static void uring_buffers_back(pro_loop *loop, pro_buffers *buffers)
 {
     pri_uring_take_back(&uring_of(loop)->ring, uring_of(loop)->env, buffers);
-}
-
-static void uring_buffers_give(pro_loop *loop, pro_buffers *buffers, uint32_t id)
-{
-    (void)loop;
-    pri_uring_give(buffers, id);
 }
 
 static void uring_detach(pro_loop *loop, pro_handle *handle)
@@ -265,12 +320,15 @@ const pri_engine pri_engine_uring = {
     .fini = pri_uring_fini,
     .bind = pri_uring_bind,
     .start = uring_start,
+    .start_plain = {[PRI_READ] = uring_recv, [PRI_WRITE] = uring_send},
+    .run_plain = pri_uring_run_plain,
+    .unplain = uring_unplain,
     .cancel = uring_cancel,
     .detach = uring_detach,
     .close = pri_uring_close,
     .buffers_lend = uring_buffers_lend,
     .buffers_back = uring_buffers_back,
-    .buffers_give = uring_buffers_give,
+    .buffers_give = pri_uring_give,
     .turn = uring_turn,
     .wake = pri_uring_wake,
 };

@@ -1,0 +1,194 @@
+/* The epoll engine's plain way (core/plain.h): a plain receive waits for the event that a turn left here, a
+ * plain send for its place on the plain list; each is one system call, and if that moved all its bytes the
+ * handler runs.  Whatever else happens makes the step a general one, as if it had always been one.
+ *
+ * Nothing is written down for a plain step but the link of a send: it stands at the head of its handle's queue, so
+ * an event finds it there.
+ *
+ * Handlers run between one event and the next.  A handle of a later event may have been closed by then, which
+ * takes its registration away; its memory is there until the turn is over, since the end of a close is told
+ * after all this.  What handlers send goes out in the same turn, behind the events; what is sent by the handlers of
+ * sends waits for the next one.
+ *
+ * Nothing that was begun in this turn may overtake a result that stands already and is told at its end
+ * (loop->ready): while there is one, events are only heard, and sends of this turn wait for the next.  General
+ * steps that were begun in this turn wait for the next one in any case; those that events woke stand on a
+ * list of their own for that. */
+#include "engine/epoll/state.h"
+
+PRI_APART void start_unplain(pro_loop *loop, pri_step *step)
+{
+    pri_step_unplain(step);
+    loop->engine->start(loop, step);
+}
+
+/* Would it only wait?  Reading is most often level-triggered, or edge-triggered, with nothing else to say. */
+PRI_IN_PLACE bool is_waiting(const handle_words *h)
+{
+    if (h->bits != 0) return false;
+    if (h->wrong >= WRONG_MAX) return h->watched == events_of[READ];
+    return (h->watched & (EPOLLET | EPOLLIN)) == (EPOLLET | EPOLLIN);
+}
+
+void pri_epoll_recv(pro_loop *loop, pri_step *step, pro_handle *handle, void *data, size_t len)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    (void)data, (void)len;
+    if (PRI_RARELY(!is_waiting(words_of(handle)))) {
+        start_unplain(loop, step);
+        return;
+    }
+    e->owes_look = true;
+}
+
+void pri_epoll_send(pro_loop *loop, pri_step *step, pro_handle *handle, void *data, size_t len)
+{
+    (void)data, (void)len;
+    if (PRI_RARELY(words_of(handle)->bits & BLOCKED))
+        start_unplain(loop, step);
+    else
+        append_plain(pri_loop_engine_state(loop), step);
+}
+
+void pri_epoll_unplain(pro_loop *loop, pri_step *step)
+{
+    (void)loop;
+    if (step->op_state & PRI_STEP_PLAIN) unplain(step);
+}
+
+/* ---- Running -------------------------------------------------------------------------------- */
+
+PRI_APART void received_other(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n)
+{
+    pri_record record;
+    unplain(step);
+    loop->plain = NULL;
+    words_of(step->handle)->bits |= READABLE;
+    if (pri_epoll_received(loop, e, step, n, &record)) pri_op_run_records(loop, &record, 1);
+}
+
+PRI_APART void sent_other(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n)
+{
+    pri_record record;
+    unplain(step);
+    loop->plain = NULL;
+    if (pri_epoll_sent(loop, e, step, n, &record)) pri_op_run_records(loop, &record, 1);
+}
+
+static void swap_lists(epoll_engine *e)
+{
+    pri_step *first = e->first, *last = e->last;
+    e->first = e->woken_first;
+    e->last = e->woken_last;
+    e->woken_first = first;
+    e->woken_last = last;
+}
+
+PRI_APART void hear_other(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
+{
+    if (!handle || !words_of(handle)->watched)
+        return; /* a wake; closed by one of the handlers before */
+    pro_op *op = pri_handle_plain_op(handle, PRI_READ);
+    if (op) unplain(&op->pri_kernel_step);
+    swap_lists(e);
+    pri_epoll_hear(loop, e, handle, events);
+    swap_lists(e);
+}
+
+/* What events woke: now, or in the next turn, before all else. */
+PRI_APART void run_woken(pro_loop *loop, epoll_engine *e, int max)
+{
+    int count = 0;
+    swap_lists(e);
+    if (max > 0 && pri_list_empty(&loop->ready))
+        count = pri_epoll_run_list(loop, e, loop->records, max);
+    if (e->first && e->woken_first) own(e->last)->next = e->woken_first;
+    if (!e->first) e->first = e->woken_first;
+    if (e->woken_first) e->last = e->woken_last;
+    e->woken_first = NULL;
+    pri_op_run_records(loop, loop->records, count);
+}
+
+PRI_IN_PLACE void run_event(pro_loop *loop, epoll_engine *e, pro_handle *handle)
+{
+    pro_op       *op = pro_container_of(handle->pri_queue[PRI_READ].next, pro_op, pri_queue);
+    pri_step     *step = &op->pri_kernel_step;
+    handle_words *h = words_of(handle);
+    loop->stats.system_calls++;
+    int64_t n = pri_os_recv(e->env, handle->pri_fd, step->data, step->len);
+    if (PRI_RARELY(!pri_step_is_over(step, n))) {
+        received_other(loop, e, step, n);
+        return;
+    }
+    if ((h->watched & EPOLLET) && ((size_t)n == step->len || !is_tcp(handle)))
+        h->bits = READABLE | GUESSED; /* there may be more */
+    pri_op_run_plain(loop, step, PRI_READ, n);
+}
+
+/* A handle with a plain receive, of which nothing but data is said. */
+PRI_IN_PLACE bool is_plain_event(const pro_handle *handle, uint32_t events)
+{
+    return events == EPOLLIN && handle && pri_handle_plain_op(handle, PRI_READ);
+}
+
+PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, pri_step *step)
+{
+    loop->stats.system_calls++;
+    int64_t n = pri_os_send(e->env, step->handle->pri_fd, step->data, step->len);
+    if (PRI_RARELY((size_t)n != step->len))
+        sent_other(loop, e, step, n);
+    else
+        pri_op_run_plain(loop, step, PRI_WRITE, n);
+}
+
+/* Of the list up to end at most max; what is left stands before what came meanwhile. */
+PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, pri_step **end, int max)
+{
+    pri_step *step = e->plain, *next, *last = pro_container_of(end, pri_step, engine);
+    if (PRI_RARELY(end != e->plain_end))
+        e->plain = *end;
+    else
+        e->plain_end = &e->plain;
+    for (;; step = next) {
+        next = own(step)->next; /* before the handler, which may use it again */
+        if (PRI_RARELY(!is_plain(step)))
+            append(e, step); /* it was canceled, or the like */
+        else
+            run_send(loop, e, step);
+        if (step == last) return;
+        if (PRI_RARELY(--max <= 0)) break;
+    }
+    own(last)->next = e->plain;
+    if (!has_plain(e)) e->plain_end = &own(last)->next;
+    e->plain = next;
+}
+
+#if defined(__GNUC__)
+__attribute__((flatten))
+#endif
+static void
+run_plain(pro_loop *loop, epoll_engine *e, int max)
+{
+    const struct epoll_event *event = e->events, *end = event + e->heard;
+    e->heard = 0;
+    for (; event != end; event++) {
+        if (max > 0 && pri_list_empty(&loop->ready) &&
+            is_plain_event(event->data.ptr, event->events)) {
+            run_event(loop, e, event->data.ptr);
+            max--;
+        } else {
+            hear_other(loop, e, event->data.ptr, event->events);
+        }
+    }
+    pri_step **to = PRI_RARELY(!pri_list_empty(&loop->ready)) ? e->plain_before : e->plain_end;
+    if (to != &e->plain && max > 0) run_sends(loop, e, to, max);
+}
+
+void pri_epoll_run_plain(pro_loop *loop, int max)
+{
+    epoll_engine *e = pri_loop_engine_state(loop);
+    run_plain(loop, e, max);
+    if (!e->woken_first) return;
+    loop->plain = NULL;
+    run_woken(loop, e, max);
+}
