@@ -23,6 +23,8 @@ static struct {
     char call[32];                         /* the name of the call that failed */
 } env;
 
+static uint32_t slots; /* fixed_slots of the scenario's loop */
+
 static void *env_realloc(void *ctx, void *ptr, size_t size)
 {
     (void)ctx;
@@ -63,6 +65,7 @@ static struct {
     pro_op       accept, timer, stop;
     struct peer  clients[CLIENTS], servers[CLIENTS];
     int          accepted, started, completed, drained, whole;
+    unsigned     slots, slots_used; /* in force; used at most */
 } s;
 
 static void peer_over(pro_scope *scope)
@@ -128,6 +131,19 @@ static void server_read(pro_op *op)
     pro_send_all(op, &p->sock, p->in, MESSAGE, server_wrote);
 }
 
+/* What is asked of a slot is a call of the ring, or needs a descriptor for a while, or for good.  How it
+ * goes does not matter here. */
+static void ask(pro_socket *sock)
+{
+    pro_address    address;
+    pro_loop_stats stats;
+    pro_loop_stats_get(s.loop, &stats);
+    if (stats.slots_used > s.slots_used) s.slots_used = stats.slots_used;
+    pro_socket_set(sock, PRO_OPT_NODELAY, 1);
+    pro_socket_local(sock, &address);
+    if (s.accepted == CLIENTS) pro_socket_descriptor(sock);
+}
+
 static void on_accepted(pro_op *op)
 {
     if (failed(op)) {
@@ -144,6 +160,7 @@ static void on_accepted(pro_op *op)
         return;
     }
     s.accepted++;
+    if (slots) ask(&p->sock);
     p->op = (pro_op){.user = p};
     s.started++;
     pro_recv_exactly(&p->op, &p->sock, p->in, MESSAGE, server_read);
@@ -171,8 +188,11 @@ static void tick(pro_op *op)
 static void run_scenario(pro_engine engine, const char *mask)
 {
     memset(&s, 0, sizeof s);
-    pro_loop_options options = {
-        .version = PRO_VERSION, .engine = engine, .mask = mask, .queue_len = 4};
+    pro_loop_options options = {.version = PRO_VERSION,
+                                .engine = engine,
+                                .mask = mask,
+                                .queue_len = 4,
+                                .fixed_slots = slots};
     options.env.realloc = env_realloc;
     options.env.fault = env_fault;
     if (pro_loop_new(&s.loop, &options) != PRO_OK) {
@@ -180,6 +200,7 @@ static void run_scenario(pro_engine engine, const char *mask)
         CHECK_EQ(env.allocated, 0);
         return;
     }
+    if (slots) pro_loop_poll(s.loop); /* its ring is enabled, and has slots for the clients, too */
     pro_address at = pro_address_loopback(PRO_IPV4, 0);
     pro_scope_init(&s.scope, s.loop, NULL, server_over);
     if (pro_listen(&s.listener, s.loop, &s.scope, &at, NULL) != PRO_OK ||
@@ -204,6 +225,10 @@ static void run_scenario(pro_engine engine, const char *mask)
     }
     for (int tries = 0; pro_loop_run(s.loop) < 0; tries++) CHECK(tries < 100);
     CHECK_EQ(s.started, s.completed);
+    pro_loop_stats stats;
+    pro_loop_stats_get(s.loop, &stats);
+    CHECK_EQ(stats.slots_used, 0);
+    s.slots = stats.slots;
     int error = pro_loop_free(s.loop);
     CHECK_EQ(error, PRO_OK);
     CHECK_EQ(env.allocated, 0);
@@ -290,4 +315,16 @@ UNIT(every_system_call_fails_in_turn_on_uring)
     if (!is_here(PRO_ENGINE_URING)) return;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         torture_calls(PRO_ENGINE_URING, numbers[i]);
+}
+
+UNIT(everything_fails_in_turn_on_uring_with_slots)
+{
+    const int numbers[] = {ENOMEM, EINTR, EMFILE, EBUSY, EAGAIN};
+    if (!is_here(PRO_ENGINE_URING)) return;
+    slots = 3; /* of four sockets; the fourth has a descriptor */
+    torture_memory(PRO_ENGINE_URING);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        torture_calls(PRO_ENGINE_URING, numbers[i]);
+    CHECK_EQ(s.slots_used, s.slots); /* nothing failed in the last run */
+    slots = 0;
 }
