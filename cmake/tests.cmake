@@ -84,6 +84,9 @@ if(sources)
             PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring --slots=64 --form=await)
         pro_step(conform-slots-shards CONFIGS release tsan COMMAND $<TARGET_FILE:conform>
             --engine=uring --slots=64 --shards=4)
+        pro_step(exactly-once-slots CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
+            PROACTOR_FAULTS=3:short_read,short_write,slow,reset
+            $<TARGET_FILE:conform> --engine=uring --slots=16 --only=exactly_once_over)
         # A ring that refuses what the library never asks for: it never does.
         pro_step(conform-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
             PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring)

@@ -130,31 +130,38 @@ CONFORM(a_slot_needs_no_descriptor)
     t_descriptors_restore();
     pro_loop *loop = loop_with_slots(8);
     must_have_slots(loop);
-    server     *s = server_new(loop, 1);
+    server     *s = server_new(loop, 2);
     pro_socket *own = t_new(pro_socket), *other = t_new(pro_socket);
+    t_op       *shutdown = t_new_op();
+    char        byte;
     t_poll(loop);
-    peer raw = peer_connect(&s->address);
+    peer raw = peer_connect(&s->address), raw_other = peer_connect(&s->address);
 
     CHECK(t_descriptors_exhaust());
-    t_wait_count(loop, &s->count, 1);
+    t_wait_count(loop, &s->count, 2);
     int opened = pro_socket_open(own, loop, NULL, PRO_IPV4);
     int asked = pro_socket_set(own, PRO_OPT_NODELAY, 1);
     int needs = pro_socket_set(own, PRO_OPT_KEEPALIVE, 1);
     /* What it is asked for needs one, which it has not got: it stays where it is. */
     intptr_t descriptor = pro_socket_descriptor(&s->taken[0]);
+    pro_shutdown(&shutdown->op, &s->taken[1], t_done);
+    t_wait(loop, shutdown);
     t_descriptors_restore();
     CHECK_ERROR(opened, PRO_OK);
     CHECK_ERROR(asked, PRO_OK);
     CHECK_ERROR(needs, PRO_EMFILE);
     CHECK_EQ(descriptor, -1);
-    CHECK_EQ(slots_used(loop), 2);
+    CHECK_DONE(shutdown, PRO_OK, 0);
+    CHECK_EQ(peer_read(raw_other, &byte, 1), 0);
+    CHECK_EQ(slots_used(loop), 3);
     check_echo(s, 0, raw);
     CHECK_ERROR(pro_socket_open(other, loop, NULL, PRO_IPV6), PRO_OK);
-    CHECK_EQ(slots_used(loop), 3);
+    CHECK_EQ(slots_used(loop), 4);
     t_close(loop, own);
     t_close(loop, other);
-    t_close(loop, &s->taken[0]);
+    for (int i = 0; i < 2; i++) t_close(loop, &s->taken[i]);
     peer_close(raw);
+    peer_close(raw_other);
     CHECK_EQ(slots_used(loop), 0);
     server_close(s);
 }

@@ -90,8 +90,8 @@ static const uint8_t needed_ops[] = {
 };
 
 /* And these with fixed slots; the newest of them tells that all are there. */
-static const uint8_t slot_ops[] = {IORING_OP_SOCKET, IORING_OP_CLOSE, IORING_OP_URING_CMD,
-                                   PRI_IORING_OP_FIXED_FD_INSTALL};
+static const uint8_t slot_ops[] = {IORING_OP_SOCKET, IORING_OP_CLOSE, IORING_OP_SHUTDOWN,
+                                   IORING_OP_URING_CMD, PRI_IORING_OP_FIXED_FD_INSTALL};
 
 /* ---- Why ------------------------------------------------------------------------------------ */
 

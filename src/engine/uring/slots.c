@@ -336,10 +336,19 @@ static int net_bind(const pro_env *env, intptr_t fd, const pro_address *address)
     return own < 0 ? (int)own : give_back(fd, own, pri_os_net.bind(env, own, address));
 }
 
+/* The ring has an entry for it, which a thread of the kernel's works off: dearer than a descriptor, but where
+ * there is none a stream must come to its end all the same. */
 static int net_shutdown(const pro_env *env, intptr_t fd)
 {
     intptr_t own = borrow(env, fd);
-    return own < 0 ? (int)own : give_back(fd, own, pri_os_net.shutdown(env, own));
+    if (own >= 0) return give_back(fd, own, pri_os_net.shutdown(env, own));
+    if (own != -EMFILE && own != -ENFILE) return (int)own;
+    uring               *u = uring_of_env(env);
+    struct io_uring_sqe *sqe = entry_now(u);
+    if (!sqe) return -EAGAIN;
+    fill_head(sqe, fd, HEAD(IORING_OP_SHUTDOWN, 0));
+    sqe->len = SHUT_WR;
+    return do_now(u, sqe, MADE_NOTHING);
 }
 
 static int net_local(const pro_env *env, intptr_t fd, pro_address *address)
