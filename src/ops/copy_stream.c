@@ -89,8 +89,7 @@ static int change_form(pro_flow *f)
     if (!buffer) return PRO_ENOMEM;
     f->pri_vessel = buffer;
     if (!pipe) return PRO_OK;
-    pro_vec all = {buffer->buf, PRI_VESSEL_SIZE};
-    int64_t n = pri_os_read(&loop->env, pipe->fds[0], &all, 1, 0);
+    int64_t n = pri_os_tube_drain(&loop->env, pipe->fds[0], buffer->buf, PRI_VESSEL_SIZE);
     pri_vessel_give(loop, pipe, false);
     if (n < 0 || (uint64_t)n != held(f)) return n < 0 ? pri_os_error((int)n) : PRO_EIO;
     buffer->side->vecs[0] = (pro_vec){buffer->buf, (size_t)n};

@@ -24,4 +24,7 @@ void pri_os_tube_close(const intptr_t fds[2]);
 int64_t pri_os_splice_in(const pro_env *env, intptr_t from, intptr_t pipe, size_t len);
 int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t len);
 
+/* What is in the pipe goes to memory. */
+int64_t pri_os_tube_drain(const pro_env *env, intptr_t pipe, void *buf, size_t len);
+
 #endif

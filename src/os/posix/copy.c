@@ -135,3 +135,9 @@ int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t
     quiet_end(&q, n);
     return n;
 }
+
+int64_t pri_os_tube_drain(const pro_env *env, intptr_t pipe, void *buf, size_t len)
+{
+    const pro_vec all = {buf, len};
+    return pri_os_read(env, pipe, &all, 1, 0);
+}

@@ -34,3 +34,9 @@ int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t
 {
     return pri_os_splice_in(env, pipe, to, len);
 }
+
+int64_t pri_os_tube_drain(const pro_env *env, intptr_t pipe, void *buf, size_t len)
+{
+    (void)env, (void)pipe, (void)buf, (void)len;
+    return -WSAEOPNOTSUPP;
+}
