@@ -112,6 +112,10 @@ def main():
             os.unlink(data)
         measure(build, plan, options.only.split(",") if options.only else [], data)
     results = matrix_page.read(data)
+    missing = [name for name, rows in results.parts.items() if not rows] + ([] if results.tcp else ["messages"])
+    if missing:
+        print(f"matrix: no page as yet, there are no figures of {', '.join(missing)} in {data}")
+        return 0
     plots = matrix_plots.draw(results, out)
     with open(os.path.join(out, "trade-offs.md"), "w", encoding="utf-8") as file:
         file.write(matrix_page.write(results, plots))

@@ -113,7 +113,9 @@ def main():
             failed += 1
             print(f"FAIL {name}: {why}")
 
-    for row in peers.table(build):
+    rows = peers.table(build)
+    pooled = {"name": "pro-pooled", "program": "pro_pooled", "word": "", "engine": ""}
+    for row in [*rows, pooled]:
         if not peers.is_built(build, row):
             skipped += 1
             print(f"skip {row['name']}: its package is not installed")

@@ -21,7 +21,7 @@ endfunction()
 foreach(name thread epoll uring)
     pro_peer(${name} SOURCE bench/peers/${name}.c DEFINE _GNU_SOURCE= LINK liburing)
 endforeach()
-foreach(name callback leased coroutine stackless)
+foreach(name callback leased coroutine stackless pooled)
     pro_peer(pro_${name} SOURCE bench/peers/pro_${name}.c DEFINE _GNU_SOURCE=
         LINK proactor proactor_system)
 endforeach()

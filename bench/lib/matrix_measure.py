@@ -14,7 +14,7 @@ import peers
 
 # Which servers stand for a model.  pool: the same with what a handler would wait for on the loop's pool.
 MODELS = ["thread", "epoll", "uv", "asio-epoll", "asio-co-epoll", "pro-epoll", "pro-leased-epoll",
-          "pro-co-epoll", "pro-stackless-epoll", "uring", "pro-uring", "pro-leased-uring", "pro-co-uring",
+          "pro-co-epoll", "pro-stackless-epoll", "uring", "pro-uring", "pro-slots", "pro-leased-uring", "pro-co-uring",
           "pro-stackless-uring"]
 POOLED = {"pro-epoll+pool": "pro-epoll", "pro-uring+pool": "pro-uring"}
 
@@ -30,9 +30,8 @@ def rows(build):
 
 def start(build, name, words=(), **options):
     table = {row["name"]: row for row in peers.table(build)}
-    if name in POOLED:
-        name, words = POOLED[name], ["--offload", *words]
-    return peers.Server(build, table[name], words=words, **options)
+    row = dict(table[POOLED[name]], program="pro_pooled") if name in POOLED else table[name]
+    return peers.Server(build, row, words=words, **options)
 
 
 # ---- messages: CPU, throughput, latency ---------------------------------------------------------------

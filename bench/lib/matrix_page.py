@@ -16,6 +16,7 @@ LABELS = {
     "pro-stackless-epoll": "proactor, epoll, stackless",
     "uring": "proactor, by hand (io_uring)",
     "pro-uring": "proactor, io_uring",
+    "pro-slots": "proactor, io_uring, fixed slots",
     "pro-leased-uring": "proactor, io_uring, leases",
     "pro-co-uring": "proactor, io_uring, coroutines",
     "pro-stackless-uring": "proactor, io_uring, stackless",

@@ -1,7 +1,5 @@
-/* The library with callbacks: examples/echo.c.  PROACTOR_ENGINE names the engine.
- *
- * With --offload what a piece asks for is done on a thread of the loop's pool (--threads of them), and the
- * answer is sent when it is done. */
+/* The library with callbacks: examples/echo.c.  PROACTOR_ENGINE names the engine; --slots: its sockets are in fixed
+ * slots of the ring. */
 #include "peer.h"
 
 #include <proactor.h>
@@ -10,43 +8,20 @@ struct session {
     pro_scope  scope;
     pro_socket sock;
     pro_op     op;
-    size_t     len; /* of what is worked at */
     char       buf[];
 };
 
 static pro_loop    *loop;
 static pro_listener listener;
 static unsigned     buffer;
-static bool         offload;
 
 static void on_sent(pro_op *op);
-
-static void on_worked(pro_op *op)
-{
-    struct session *s = op->user;
-    if (op->error != PRO_OK) {
-        pro_scope_close(&s->scope);
-        return;
-    }
-    pro_send_all(op, &s->sock, s->buf, s->len, on_sent);
-}
-
-static int64_t work(void *buf)
-{
-    peer_work(buf);
-    return 0;
-}
 
 static void on_received(pro_op *op)
 {
     struct session *s = op->user;
     if (op->error != PRO_OK) {
         pro_scope_close(&s->scope);
-        return;
-    }
-    if (offload && peer_is_work(s->buf)) {
-        s->len = (size_t)op->value;
-        pro_run_blocking_wait(op, loop, work, s->buf, on_worked);
         return;
     }
     peer_work(s->buf);
@@ -88,9 +63,7 @@ int main(int argc, char **argv)
     pro_address      address = pro_address_loopback(PRO_IPV4, 0);
     peer_begin();
     buffer = peer_buffer(argc, argv);
-    offload = peer_word(argc, argv, "--offload");
     pro_loop_options_init(&options);
-    options.pool_threads_max = peer_number(argc, argv, "--threads", 0);
     options.fixed_slots = peer_word(argc, argv, "--slots") ? 20000 : 0;
     if (pro_loop_new(&loop, &options) != PRO_OK ||
         pro_listen(&listener, loop, NULL, &address, NULL) != PRO_OK)
