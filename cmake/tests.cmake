@@ -70,7 +70,7 @@ if(sources)
     # Each feature of the ring hidden, one by one: the words that pro_loop_explain names.
     if(NOT WIN32)
         foreach(word single_issuer defer_taskrun coop_taskrun taskrun_flag submit_all cq_size ring_fd
-                multishot_accept poll_first cqe_skip timeout_update no_iowait files)
+                multishot_accept poll_first send_zc zc_report cqe_skip timeout_update no_iowait files)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()
@@ -87,6 +87,9 @@ if(sources)
         pro_step(exactly-once-slots CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
             PROACTOR_FAULTS=3:short_read,short_write,slow,reset
             $<TARGET_FILE:conform> --engine=uring --slots=16 --only=exactly_once_over)
+        # Every send of all of something without a copy.
+        pro_step(conform-zerocopy CONFIGS release asan
+            COMMAND $<TARGET_FILE:conform> --engine=uring --form=zerocopy)
         # A ring that refuses what the library never asks for: it never does.
         pro_step(conform-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
             PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring)

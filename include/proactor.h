@@ -13,6 +13,7 @@
 #include <proactor/error.h>
 #include <proactor/file.h>
 #include <proactor/loop.h>
+#include <proactor/memory.h>
 #include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/op.h>

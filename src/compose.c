@@ -18,6 +18,7 @@ enum { ENGINES = sizeof engines / sizeof engines[0], REAL = ENGINES - 1 };
 
 static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536,
                       pool_threads_max_max = 1024;
+static const size_t zerocopy_min_default = 65536; /* docs/guide/copying.md */
 
 void pro_loop_options_init_for(uint32_t version, pro_loop_options *options)
 {
@@ -163,6 +164,7 @@ int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *
         .batch_max = options.batch_max ? options.batch_max : 32,
         .mask = mask,
         .precise = options.precise_timers != 0,
+        .zerocopy_min = options.zerocopy_min ? options.zerocopy_min : zerocopy_min_default,
         .restricted = options.restricted != 0,
         .pool_threads_max = options.pool_threads_max ? options.pool_threads_max : 4,
         .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,

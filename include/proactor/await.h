@@ -25,6 +25,7 @@
 #include <proactor/copy.h>
 #include <proactor/datagram.h>
 #include <proactor/file.h>
+#include <proactor/memory.h>
 #include <proactor/names.h>
 #include <proactor/net.h>
 #include <proactor/poll.h>
@@ -138,6 +139,21 @@ PRO_API int64_t pro_await_buffers_wait(pro_buffers *buffers);
 PRO_API int64_t pro_await_buffers_wait_by(pro_buffers *buffers, uint64_t deadline_ns);
 PRO_API int64_t pro_await_buffers_wait_by_at(const char *site, pro_buffers *buffers,
                                              uint64_t deadline_ns);
+
+/* pro_send_zerocopy: len. */
+PRO_API int64_t pro_await_send_zerocopy(pro_socket *s, const void *buf, size_t len);
+PRO_API int64_t pro_await_send_zerocopy_by(pro_socket *s, const void *buf, size_t len,
+                                           uint64_t deadline_ns);
+PRO_API int64_t pro_await_send_zerocopy_by_at(const char *site, pro_socket *s, const void *buf,
+                                              size_t len, uint64_t deadline_ns);
+
+/* pro_sendv_zerocopy: the sum of the pieces. */
+PRO_API int64_t pro_await_sendv_zerocopy(pro_socket *s, const pro_vec *vecs, size_t count);
+PRO_API int64_t pro_await_sendv_zerocopy_by(pro_socket *s, const pro_vec *vecs, size_t count,
+                                            uint64_t deadline_ns);
+PRO_API int64_t pro_await_sendv_zerocopy_by_at(const char *site, pro_socket *s,
+                                               const pro_vec *vecs, size_t count,
+                                               uint64_t deadline_ns);
 
 /* pro_poll: the PRO_POLL_ bits that hold. */
 PRO_API int64_t pro_await_poll(pro_pollable *p, uint32_t what);
@@ -559,6 +575,10 @@ PRO_API int64_t pro_await_broadcast_at(const char *site, pro_call *calls, pro_ca
 #define pro_await_recv_leased_by(...) pro_await_recv_leased_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_buffers_wait(...) pro_await_buffers_wait_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_buffers_wait_by(...) pro_await_buffers_wait_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_send_zerocopy(...) pro_await_send_zerocopy_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_send_zerocopy_by(...) pro_await_send_zerocopy_by_at(PRO_SITE, __VA_ARGS__)
+#define pro_await_sendv_zerocopy(...) pro_await_sendv_zerocopy_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
+#define pro_await_sendv_zerocopy_by(...) pro_await_sendv_zerocopy_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_poll(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)
 #define pro_await_poll_by(...) pro_await_poll_by_at(PRO_SITE, __VA_ARGS__)
 #define pro_await_pollable_close(...) pro_await_pollable_close_by_at(PRO_SITE, __VA_ARGS__, PRO_NEVER)

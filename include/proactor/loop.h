@@ -63,6 +63,8 @@ typedef struct pro_loop_options {
     const char
         *faults; /* bad days by seed, "7" or "7:all": test.h; "" for none; NULL: PROACTOR_FAULTS */
     uint32_t fixed_slots; /* at most so many sockets without a descriptor; 0: none.  See below */
+    size_t
+        zerocopy_min; /* bytes from which on pro_send_zerocopy (memory.h) makes no copy; 0: 64 KiB */
 } pro_loop_options;
 
 /* precise_timers.  No timer ever runs early; how late it runs is a matter of the system.  On Linux it
@@ -174,6 +176,8 @@ typedef struct pro_loop_stats {
     uint64_t allocations;  /* calls for memory since the loop was made */
     uint32_t live_ops, live_handles;
     uint32_t slots, slots_used; /* of fixed_slots: in force; in use, or still being given back */
+    uint64_t zerocopy_sends;  /* that the kernel was to make no copy of: sends, or parts of them */
+    uint64_t zerocopy_copied; /* of these: where it made one all the same */
 } pro_loop_stats;
 
 /* Counters since the loop was made. */

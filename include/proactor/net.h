@@ -77,6 +77,7 @@ struct pro_handle {
     uint8_t    pri_flags;
     uint8_t    pri_kind;
     uint8_t    pri_family; /* pro_family; none for what was adopted and is neither */
+    uint32_t   pri_held;   /* zero-copy sends whose memory is not yet free */
 };
 
 typedef struct pro_socket {

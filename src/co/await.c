@@ -431,6 +431,64 @@ int64_t pro_await_buffers_wait_by(pro_buffers *buffers, uint64_t deadline_ns)
     return pro_await_buffers_wait_by_at("?", buffers, deadline_ns);
 }
 
+PRI_COLD static int64_t send_zerocopy_special(const char *site, pro_socket *s, const void *buf,
+                                              size_t len, uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_send_zerocopy", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_send_zerocopy_at(site, &co->op, s, buf, len, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_send_zerocopy_by_at(const char *site, pro_socket *s, const void *buf, size_t len,
+                                      uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return send_zerocopy_special(site, s, buf, len, deadline_ns);
+    pro_send_zerocopy_at(site, &co->op, s, buf, len, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_send_zerocopy(pro_socket *s, const void *buf, size_t len)
+{
+    return pro_await_send_zerocopy_by_at("?", s, buf, len, PRO_NEVER);
+}
+
+int64_t pro_await_send_zerocopy_by(pro_socket *s, const void *buf, size_t len, uint64_t deadline_ns)
+{
+    return pro_await_send_zerocopy_by_at("?", s, buf, len, deadline_ns);
+}
+
+PRI_COLD static int64_t sendv_zerocopy_special(const char *site, pro_socket *s,
+                                               const pro_vec *vecs, size_t count,
+                                               uint64_t deadline_ns)
+{
+    pri_co *co = pri_await_begin(site, "pro_await_sendv_zerocopy", &s->handle, deadline_ns);
+    if (!co->is_refused) pro_sendv_zerocopy_at(site, &co->op, s, vecs, count, pri_co_awake);
+    return pri_await_end(co);
+}
+
+int64_t pro_await_sendv_zerocopy_by_at(const char *site, pro_socket *s, const pro_vec *vecs,
+                                       size_t count, uint64_t deadline_ns)
+{
+    pri_co *co = pri_co_current;
+    if (!pri_await_is_plain_on(co, &s->handle, deadline_ns))
+        return sendv_zerocopy_special(site, s, vecs, count, deadline_ns);
+    pro_sendv_zerocopy_at(site, &co->op, s, vecs, count, pri_co_awake);
+    return pri_await_plain(co);
+}
+
+int64_t pro_await_sendv_zerocopy(pro_socket *s, const pro_vec *vecs, size_t count)
+{
+    return pro_await_sendv_zerocopy_by_at("?", s, vecs, count, PRO_NEVER);
+}
+
+int64_t pro_await_sendv_zerocopy_by(pro_socket *s, const pro_vec *vecs, size_t count,
+                                    uint64_t deadline_ns)
+{
+    return pro_await_sendv_zerocopy_by_at("?", s, vecs, count, deadline_ns);
+}
+
 PRI_COLD static int64_t poll_special(const char *site, pro_pollable *p, uint32_t what,
                                      uint64_t deadline_ns)
 {

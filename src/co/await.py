@@ -38,6 +38,8 @@ FORMS = [
     ("net", "listener_close", "0"),
     ("buffers", "recv_leased", "bytes > 0, and *lease has them"),
     ("buffers", "buffers_wait", "0"),
+    ("memory", "send_zerocopy", "len"),
+    ("memory", "sendv_zerocopy", "the sum of the pieces"),
     ("poll", "poll", "the PRO_POLL_ bits that hold"),
     ("poll", "pollable_close", "0"),
     ("datagram", "recv_from", "bytes of the datagram, which may be 0"),
@@ -328,6 +330,13 @@ class Form:
         out += f"static void {self.name}_call(const t_call *call, pro_handler *done)\n{{\n{cast}"
         arguments = ["call->site", "call->op"] + kept + ["done"]
         out += wrap(f"    pro_{self.name}_at(" + ", ".join(arguments) + ");", indent=8) + "\n}\n\n"
+        holds = ", NULL"
+        if self.name in ("send_all", "sendv_all"):
+            holds = f", {self.name}_zerocopy"
+            of_the_other = wrap(f"    pro_{self.name[:-4]}_zerocopy_at(" + ", ".join(arguments) + ");",
+                                indent=8)
+            out += (f"static void {self.name}_zerocopy(const t_call *call, pro_handler *done)\n"
+                    f"{{\n{cast}{of_the_other}\n}}\n\n")
         awaits = "NULL"
         if not self.more:
             awaits = f"{self.name}_await"
@@ -337,7 +346,7 @@ class Form:
                         indent=8) + "\n}\n\n"
         out += declare("void", f"t_form_{self.name}", self.test_parameters(), "") + "\n{\n"
         out += f"    struct {self.name} x = {{\n"
-        out += f"        {{site, op, done, {self.name}_call, {awaits}, {self.handle}, {loop}}},\n"
+        out += f"        {{site, op, done, {self.name}_call, {awaits}, {self.handle}, {loop}{holds}}},\n"
         out += wrap("        " + ", ".join(name_of(p) for p in self.parameters) + "};", indent=8)
         return out + "\n    t_initiate(&x.call);\n}\n"
 

@@ -5,7 +5,8 @@
  * file; it never looks at the pro_op around a step.
  *
  * Downward promises of the core:
- *   - at most one step per handle and direction is started and not yet reported;
+ *   - at most one step per handle and direction is started and not yet reported (of one that HOLDS the
+ *     first report counts here);
  *   - a step's memory and its buffers stay valid until its final record was handed out by turn;
  *   - no step after detach, and detach only when no step of the handle is outstanding;
  *   - start, cancel, detach and turn are called on the loop's bound thread only (before bind: on the
@@ -89,6 +90,9 @@ typedef enum pri_handle_kind {
 /* pri_step.flags that an engine reads. */
 #define PRI_STEP_VECTORS 0x01u /* data = a pri_side with vectors */
 #define PRI_STEP_MULTI 0x02u
+/* Of a send: it need not be copied.  Then it may be reported twice: value = bytes that went, with
+ * PRI_RECORD_MORE, and 0 when the memory is free.  Not canceled in between.  An engine may copy, and not care. */
+#define PRI_STEP_HOLDS PRI_STEP_MULTI
 #define PRI_STEP_MESSAGE 0x04u /* with VECTORS: and a name, and descriptors, in pri_side.message */
 /* Of a transfer: no plain socket call.  On a datagram handle: data = pro_messages, len of them; value = how
  * many, at least one.  On another: its descriptor is no socket. */
@@ -150,6 +154,7 @@ typedef struct pri_engine_options {
     const char    *mask;      /* words separated by commas, or NULL: see pri_masked */
     bool           precise;   /* precise_timers of pro_loop_options */
     bool           restricted;
+    size_t         zerocopy_min;
     uint32_t       pool_threads_max, pool_queue_max; /* > 0 */
     uint32_t       fixed_slots;                      /* 0: none */
     const pro_env *env;                              /* complete: no NULL function but fault */
@@ -259,6 +264,9 @@ void pri_loop_count_slots(pro_loop *loop, int used, int closing);
 
 /* handle.c: the slot that was to be given back is, the handle is over. */
 void pri_handle_ended(pro_handle *handle, int error);
+
+/* One more zero-copy send is over, for which the system made a copy or not: for pro_loop_stats. */
+void pri_loop_count_zerocopy(pro_loop *loop, bool was_copied);
 
 /* Calls that the engine does by itself, as bits (1 << PRI_CALL_*); all others go to threads. */
 #define PRI_NATIVE_JOB (UINT64_C(1) << PRI_CALL_JOB)

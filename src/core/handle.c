@@ -6,7 +6,7 @@
  * read queue waits.  shutdown and the others that need no kernel step finish when they reach the head.
  *
  * Invariants:
- *   at most the head of a queue is STARTED
+ *   at most the head of a queue is STARTED or HELD
  *   pri_live     = operations of this handle that are counted and not yet delivered
  *   pri_closers  is not NULL   ==>  state == CLOSING
  *   state == CLOSING           ==>  pri_live > 0 (the last one to be delivered ends the handle) */
@@ -112,12 +112,27 @@ static inline void start_step(pro_op *op)
 
 void pri_handle_start_step(pro_op *op) { start_step(op); }
 
+/* Behind zero-copy sends whose memory is not yet free (hold.c): the next one, if it is of that kind and would
+ * not fail, since handlers are to run in order.  All others wait. */
+static pro_op *next_behind_held(pro_handle *handle)
+{
+    pri_link *link = handle->pri_queue[PRI_WRITE].next;
+    for (uint32_t i = 0; i < handle->pri_held; i++) link = link->next;
+    if (link == &handle->pri_queue[PRI_WRITE]) return NULL;
+    pro_op *op = op_of_queue(link);
+    bool    may =
+        pri_op_kind_of(op) == PRI_OP_SEND_ZEROCOPY && !(handle->pri_flags & ~PRI_HANDLE_ENDING);
+    return may ? op : NULL;
+}
+
 void pri_handle_start(pro_handle *handle, pri_direction direction)
 {
     const pri_link *queue = &handle->pri_queue[direction];
     while (!pri_list_empty(queue) && may_start(handle, direction)) {
         pro_op *op = op_of_queue(queue->next);
-        if (pri_op_state_of(op) == PRI_STARTED) return;
+        if (PRI_RARELY(handle->pri_held > 0) && direction == PRI_WRITE)
+            op = next_behind_held(handle);
+        if (!op || pri_op_state_of(op) >= PRI_STARTED) return;
 
         const pri_part *part = pri_op_part(op);
         if (part && op->pri_kernel_step.kind == PRI_STEP_NONE) {
@@ -245,6 +260,11 @@ static bool is_message(pri_op_kind kind)
 }
 
 void pri_handle_complete(pro_op *op, int error, int64_t value) { complete(op, error, value); }
+
+void pri_handle_sent(pro_handle *handle, int error, int64_t value)
+{
+    if (leaves_hole(handle, error, value)) handle->pri_flags |= PRI_HANDLE_HOLE;
+}
 
 void pri_handle_finish(pro_op *op, int error, int64_t value)
 {
@@ -391,6 +411,10 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
     }
     if (kind == PRI_OP_RECV_LEASED || kind == PRI_OP_RECV_MULTI) {
         pri_buffers_record(loop, op, record);
+        return;
+    }
+    if (kind == PRI_OP_SEND_ZEROCOPY) {
+        pri_hold_record(op, record);
         return;
     }
     const pri_part *part = pri_op_part(op);

@@ -125,6 +125,7 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     pri_list_init(&loop->ready);
     pri_list_init(&loop->telling);
     pri_list_init(&loop->pools);
+    loop->zerocopy_min = options->zerocopy_min;
     update_now(loop);
     pri_wheel_init(&loop->timers, loop->now_ns, pri_op_before);
     pri_wheel_init(&loop->drains, loop->now_ns, NULL);
@@ -420,6 +421,12 @@ void pri_loop_count_slots(pro_loop *loop, int used, int closing)
 }
 
 void pri_loop_count_system_call(pro_loop *loop) { loop->stats.system_calls++; }
+
+void pri_loop_count_zerocopy(pro_loop *loop, bool was_copied)
+{
+    loop->stats.zerocopy_sends++;
+    loop->stats.zerocopy_copied += was_copied;
+}
 
 uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns)
 {

@@ -43,8 +43,9 @@ struct pro_loop {
         pro_buffers  *buffers;
         uint32_t      id;
     } leased;
-    pri_link    pools; /* of buffers */
-    pri_side   *sides; /* free side objects */
+    pri_link    pools;        /* of buffers */
+    size_t      zerocopy_min; /* bytes: a smaller send is copied */
+    pri_side   *sides;        /* free side objects */
     pri_record *records;
     int         batch_max;
     bool        running;

@@ -9,7 +9,7 @@
  * Invariants:
  *   state == IDLE                   <==>  the operation is the caller's
  *   state in QUEUED..READY           ==>  it is in the list of its scope, and counted there
- *   state in QUEUED, STARTED         ==>  on the timer wheel if and only if it has a deadline
+ *   state in QUEUED, STARTED, HELD   ==>  on the timer wheel if and only if it has a deadline
  *   state in IDLE, READY, POSTED     ==>  on no wheel: pri_timer.next == NULL
  *   pri_cause != 0                   ==>  state in QUEUED..READY; written once per life, taken back at its end
  *   the scope's count is given back only after the handler returned */
@@ -156,6 +156,12 @@ void pri_op_abort_completed(const pro_loop *loop, const pro_op *op)
               loop->engine->name, pro_op_name(op), pro_op_site(op));
 }
 
+/* Apart: two states in one comparison would cost the way below. */
+PRI_APART void must_be_held(const pro_loop *loop, const pro_op *op)
+{
+    if (op->pri_kernel_step.op_state != PRI_HELD) pri_op_abort_completed(loop, op);
+}
+
 /* The way most completions go, on one screen: a receive with bytes, or all that was left to send or
  * receive, is complete whatever the cause; the queue moves on, then the handler runs. */
 PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
@@ -164,7 +170,7 @@ PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
     pro_op     *op = pro_container_of(step, pro_op, pri_kernel_step);
     pri_op_kind kind = pri_op_kind_of(op);
     PRI_CHECKED(recorded, op);
-    if (step->op_state != PRI_STARTED) pri_op_abort_completed(loop, op);
+    if (PRI_RARELY(step->op_state != PRI_STARTED)) must_be_held(loop, op);
     loop->system_error = record->system;
     bool is_whole = (size_t)record->value == step->len;
     if (!pri_op_is_transfer(kind) || record->value <= 0 || !(is_whole || kind == PRI_OP_RECV)) {
@@ -215,10 +221,15 @@ void pri_op_run_ready(pro_loop *loop)
 void pri_op_cancel(pro_op *op, int cause)
 {
     pri_op_state state = pri_op_state_of(op);
-    if ((state != PRI_QUEUED && state != PRI_STARTED) || op->pri_cause) return;
+    if (state < PRI_QUEUED || state > PRI_HELD || op->pri_cause) return;
+    if (state == PRI_HELD && op->pri_kernel_step.kind == PRI_STEP_NONE) return;
     if (pri_op_kind_of(op) == PRI_OP_CLOSE) return;
     op->pri_cause = (uint8_t)-cause;
     pri_step *step = &op->pri_kernel_step;
+    if (state == PRI_HELD) {
+        pri_hold_canceled(op);
+        return;
+    }
     if (step->kind == PRI_STEP_CALL && ((pri_side *)step->data)->call.is_shielded) return;
     if (state == PRI_STARTED && step->kind != PRI_STEP_NONE) {
         if (step->flags & PRI_STEP_POOLED)
@@ -344,7 +355,7 @@ const char *pro_op_name(const pro_op *op) { return kind_names[op->pri_kernel_ste
 
 size_t pri_op_describe(const pro_op *op, char *buf, size_t size)
 {
-    static const char *const states[] = {"idle", "queued", "started", "ready", "posted"};
+    static const char *const states[] = {"idle", "queued", "started", "held", "ready", "posted"};
     const pri_step          *step = &op->pri_kernel_step;
     uint64_t                 age_us = (op->pri_loop->now_ns - op->pri_start_ns) / 1000;
     int n = snprintf(buf, size, "%s at %s: %s for %llu us, correlation %llu%s%s",

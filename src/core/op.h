@@ -2,7 +2,7 @@
  *
  *            begin            start             record
  *     IDLE ---------> QUEUED ---------> STARTED ---------> (handler) IDLE
- *       |               |                  |
+ *       |               |                  | `---> HELD ----^     bytes went, memory is not yet free: hold.c
  *       |               | finish           | finish        a result without the kernel
  *       |               v                  v
  *       |             READY <--------------+ ------------> (handler) IDLE
@@ -16,7 +16,14 @@
 #include "core/layout.h"
 #include "core/loop.h"
 
-typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_POSTED } pri_op_state;
+typedef enum pri_op_state {
+    PRI_IDLE,
+    PRI_QUEUED,
+    PRI_STARTED,
+    PRI_HELD,
+    PRI_READY,
+    PRI_POSTED
+} pri_op_state;
 
 /* X(KIND, name).  The order matters to is_write, is_transfer and is_send below. */
 #define PRI_OP_KINDS(X)                                                                            \
@@ -70,6 +77,7 @@ typedef enum pri_op_state { PRI_IDLE, PRI_QUEUED, PRI_STARTED, PRI_READY, PRI_PO
     X(SEND, "send")                                                                                \
     X(SEND_HANDLES, "send_handles")                                                                \
     X(SEND_ALL, "send_all")                                                                        \
+    X(SEND_ZEROCOPY, "send_zerocopy")                                                              \
     X(SEND_TO, "send_to")                                                                          \
     X(SEND_BATCH, "send_batch")                                                                    \
     X(COPY_FILE, "copy_file")                                                                      \
@@ -346,6 +354,13 @@ static inline int pri_handle_stream_end(const pro_handle *handle)
 {
     return handle->pri_flags & PRI_HANDLE_LOST ? PRO_ECONNRESET : PRO_EOF;
 }
+
+/* A send has this result: does it leave a hole? */
+void pri_handle_sent(pro_handle *handle, int error, int64_t value);
+
+/* hold.c: a record of a zero-copy send; a cause that came while it is HELD and has no result. */
+void pri_hold_record(pro_op *op, const pri_record *record);
+void pri_hold_canceled(pro_op *op);
 
 /* The operation left its queue without a record: it was canceled before it started. */
 void pri_handle_left(pro_op *op);

@@ -1,5 +1,6 @@
 /* TCP: check the arguments, fill the operation, queue it.  Everything that waits goes through
  * pri_op_begin and pri_handle_queue; the rest are synchronous calls of the engine's network. */
+#include <proactor/memory.h>
 #include <proactor/net.h>
 
 #include <string.h>
@@ -179,6 +180,8 @@ PRI_APART void transfer_other(pro_op *op, pro_handle *handle, pri_op_kind kind)
     if (!pri_op_admit(op, pri_op_prepare(op, handle, handle->pri_scope, step_kind, kind,
                                          op->pri_site, op->pri_done)))
         return;
+    if (kind == PRI_OP_SEND_ZEROCOPY && step->len >= op->pri_loop->zerocopy_min)
+        step->flags |= PRI_STEP_HOLDS;
     if (step->len > 0) {
         PRI_CHECKED(buffers, op);
         pri_handle_queue(op, handle, direction, true);
@@ -249,6 +252,7 @@ static void transfer_vectors(const char *site, pro_op *op, pro_socket *s, pri_op
     pri_step     *step = &op->pri_kernel_step;
     step->kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
     step->flags |= PRI_STEP_VECTORS | PRI_STEP_SIDE;
+    if (kind == PRI_OP_SEND_ZEROCOPY && total >= loop->zerocopy_min) step->flags |= PRI_STEP_HOLDS;
     step->data = side;
     step->len = total;
     if (total > 0) PRI_CHECKED(buffers, op);
@@ -304,6 +308,32 @@ void pro_sendv_all_at(const char *site, pro_op *op, pro_socket *s, const pro_vec
                       size_t count, pro_handler *done)
 {
     transfer_vectors(site, op, s, PRI_OP_SEND_ALL, vecs, count, done);
+}
+
+/* It need not wait for the memory of those before it. */
+static void go_on_behind_held(pro_socket *s)
+{
+    if (s->handle.pri_held > 0) pri_handle_start(&s->handle, PRI_WRITE);
+}
+
+void pro_send_zerocopy_at(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                          pro_handler *done)
+{
+    if (op->pri_kernel_step.op_state != PRI_IDLE)
+        pri_op_abort_in_flight(op, site, PRI_OP_SEND_ZEROCOPY);
+    op->pri_done = done;
+    op->pri_site = site;
+    op->pri_kernel_step.data = (void *)(uintptr_t)buf;
+    op->pri_kernel_step.len = len;
+    transfer_other(op, &s->handle, PRI_OP_SEND_ZEROCOPY);
+    go_on_behind_held(s);
+}
+
+void pro_sendv_zerocopy_at(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs,
+                           size_t count, pro_handler *done)
+{
+    transfer_vectors(site, op, s, PRI_OP_SEND_ZEROCOPY, vecs, count, done);
+    go_on_behind_held(s);
 }
 
 void pro_shutdown_at(const char *site, pro_op *op, pro_socket *s, pro_handler *done)

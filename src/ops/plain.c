@@ -2,6 +2,7 @@
  * in C the macros of the same names stand before them and add the call site. */
 #define PRO_NO_SITES
 #include <proactor/datagram.h>
+#include <proactor/memory.h>
 #include <proactor/net.h>
 #include <proactor/unix.h>
 
@@ -51,6 +52,17 @@ void pro_sendv(pro_op *op, pro_socket *s, const pro_vec *vecs, size_t count, pro
 void pro_sendv_all(pro_op *op, pro_socket *s, const pro_vec *vecs, size_t count, pro_handler *done)
 {
     pro_sendv_all_at(no_site, op, s, vecs, count, done);
+}
+
+void pro_send_zerocopy(pro_op *op, pro_socket *s, const void *buf, size_t len, pro_handler *done)
+{
+    pro_send_zerocopy_at(no_site, op, s, buf, len, done);
+}
+
+void pro_sendv_zerocopy(pro_op *op, pro_socket *s, const pro_vec *vecs, size_t count,
+                        pro_handler *done)
+{
+    pro_sendv_zerocopy_at(no_site, op, s, vecs, count, done);
 }
 
 void pro_shutdown(pro_op *op, pro_socket *s, pro_handler *done)

@@ -262,6 +262,31 @@ def tunnel_passes_a_reset_on_and_counts_what_is_lost(engine):
         end_tunnel(server, "tunnel: 1 connections, 12 bytes, 0 lost")
 
 
+# ---- gift --------------------------------------------------------------------------------------
+
+@case_per_engine
+def gift_gives_its_memory_to_everybody(engine):
+    content = harness.random_bytes(7000001)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        server = Server(example("gift"), "127.0.0.1:0", file.name, env={"PROACTOR_ENGINE": engine})
+        handles = server.handles()
+        slow, early = server.connect(), server.connect()
+        equal(len(harness.recv_exactly(early, 1000)), 1000, "the beginning")
+        early.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        early.close()
+        for _ in range(3):  # one after the other, while the slow one does not read
+            with server.connect() as sock:
+                check(harness.recv_all(sock) == content, "another content came")
+        check(harness.recv_all(slow) == content, "another content came")
+        slow.close()
+        wait_until(lambda: server.handles() == handles, "the descriptors to come back")
+        server.signal(signal.SIGTERM)
+        status, lines = server.wait()
+    equal((status, lines[-1]), (0, "gift: given 4 times, cut short 1 times"), "its last line")
+
+
 # ---- postgres ----------------------------------------------------------------------------------
 
 class Postgres:

@@ -21,6 +21,8 @@ static t_form form;
 
 void t_form_set(t_form chosen) { form = chosen; }
 
+size_t t_form_zerocopy_min(void) { return form == T_FORM_ZEROCOPY ? 1 : 0; }
+
 /* ---- What awaits in place of an operation ---------------------------------------------------- */
 
 struct job {
@@ -210,5 +212,8 @@ static bool starts(const t_call *call)
 
 void t_initiate(const t_call *call)
 {
-    if (form == T_FORM_CALLBACK || !starts(call)) call->call(call, call->done);
+    if (form == T_FORM_ZEROCOPY && call->zerocopy != NULL)
+        call->zerocopy(call, call->done);
+    else if (form == T_FORM_CALLBACK || form == T_FORM_ZEROCOPY || !starts(call))
+        call->call(call, call->done);
 }

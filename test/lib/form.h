@@ -6,6 +6,9 @@
  *     own        a coroutine initiates pro_recv(op, s, buf, len, pro_awake), says pro_await(op), and
  *                calls done(op)
  *
+ *     zerocopy   as it is written, but where a sentence sends all of something: that is not copied, whatever
+ *                its size
+ *
  * The sentence does not see a difference: the call is made before the macro is over, done runs
  * once, on the loop's thread, pro_cancel and pro_op_in_flight mean what awaits in op's place, and
  * pro_scope_live leaves out the coroutines that stand for callbacks.  So every assertion about a callback
@@ -22,10 +25,13 @@
 
 #include "lib/forms.h" /* generated: the macros that call t_initiate */
 
-typedef enum t_form { T_FORM_CALLBACK, T_FORM_AWAIT, T_FORM_OWN } t_form;
+typedef enum t_form { T_FORM_CALLBACK, T_FORM_AWAIT, T_FORM_OWN, T_FORM_ZEROCOPY } t_form;
 
 /* Of all sentences; from the runner, before the first. */
 void t_form_set(t_form form);
+
+/* From how many bytes on a loop is not to copy: zerocopy_min of its options. */
+size_t t_form_zerocopy_min(void);
 
 /* An initiating call: what is common to all of them; behind it lie its own arguments (forms.c). */
 typedef struct t_call {
@@ -36,6 +42,7 @@ typedef struct t_call {
     int64_t (*await)(const struct t_call *call); /* NULL: in the form of pro_await only */
     const pro_handle *handle;                    /* of this one, or NULL */
     pro_loop         *loop;                      /* of the loop, or NULL */
+    void (*zerocopy)(const struct t_call *call, pro_handler *done); /* or NULL */
 } t_call;
 
 void     t_initiate(const t_call *call);

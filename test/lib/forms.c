@@ -24,7 +24,7 @@ void t_form_connect(const char *site, pro_op *op, pro_socket *s, const pro_addre
                     pro_handler *done)
 {
     struct connect x = {
-        {site, op, done, connect_call, connect_await, &s->handle, NULL},
+        {site, op, done, connect_call, connect_await, &s->handle, NULL, NULL},
         s, address};
     t_initiate(&x.call);
 }
@@ -52,7 +52,7 @@ void t_form_recv(const char *site, pro_op *op, pro_socket *s, void *buf, size_t 
                  pro_handler *done)
 {
     struct recv x = {
-        {site, op, done, recv_call, recv_await, &s->handle, NULL},
+        {site, op, done, recv_call, recv_await, &s->handle, NULL, NULL},
         s, buf, len};
     t_initiate(&x.call);
 }
@@ -80,7 +80,7 @@ void t_form_recv_exactly(const char *site, pro_op *op, pro_socket *s, void *buf,
                          pro_handler *done)
 {
     struct recv_exactly x = {
-        {site, op, done, recv_exactly_call, recv_exactly_await, &s->handle, NULL},
+        {site, op, done, recv_exactly_call, recv_exactly_await, &s->handle, NULL, NULL},
         s, buf, len};
     t_initiate(&x.call);
 }
@@ -108,7 +108,7 @@ void t_form_send(const char *site, pro_op *op, pro_socket *s, const void *buf, s
                  pro_handler *done)
 {
     struct send x = {
-        {site, op, done, send_call, send_await, &s->handle, NULL},
+        {site, op, done, send_call, send_await, &s->handle, NULL, NULL},
         s, buf, len};
     t_initiate(&x.call);
 }
@@ -126,6 +126,12 @@ static void send_all_call(const t_call *call, pro_handler *done)
     pro_send_all_at(call->site, call->op, x->s, x->buf, x->len, done);
 }
 
+static void send_all_zerocopy(const t_call *call, pro_handler *done)
+{
+    const struct send_all *x = (const struct send_all *)call;
+    pro_send_zerocopy_at(call->site, call->op, x->s, x->buf, x->len, done);
+}
+
 static int64_t send_all_await(const t_call *call)
 {
     const struct send_all *x = (const struct send_all *)call;
@@ -136,7 +142,7 @@ void t_form_send_all(const char *site, pro_op *op, pro_socket *s, const void *bu
                      pro_handler *done)
 {
     struct send_all x = {
-        {site, op, done, send_all_call, send_all_await, &s->handle, NULL},
+        {site, op, done, send_all_call, send_all_await, &s->handle, NULL, send_all_zerocopy},
         s, buf, len};
     t_initiate(&x.call);
 }
@@ -164,7 +170,7 @@ void t_form_recvv(const char *site, pro_op *op, pro_socket *s, const pro_vec *ve
                   pro_handler *done)
 {
     struct recvv x = {
-        {site, op, done, recvv_call, recvv_await, &s->handle, NULL},
+        {site, op, done, recvv_call, recvv_await, &s->handle, NULL, NULL},
         s, vecs, count};
     t_initiate(&x.call);
 }
@@ -193,7 +199,7 @@ void t_form_recvv_exactly(const char *site, pro_op *op, pro_socket *s, const pro
                           size_t count, pro_handler *done)
 {
     struct recvv_exactly x = {
-        {site, op, done, recvv_exactly_call, recvv_exactly_await, &s->handle, NULL},
+        {site, op, done, recvv_exactly_call, recvv_exactly_await, &s->handle, NULL, NULL},
         s, vecs, count};
     t_initiate(&x.call);
 }
@@ -221,7 +227,7 @@ void t_form_sendv(const char *site, pro_op *op, pro_socket *s, const pro_vec *ve
                   pro_handler *done)
 {
     struct sendv x = {
-        {site, op, done, sendv_call, sendv_await, &s->handle, NULL},
+        {site, op, done, sendv_call, sendv_await, &s->handle, NULL, NULL},
         s, vecs, count};
     t_initiate(&x.call);
 }
@@ -239,6 +245,12 @@ static void sendv_all_call(const t_call *call, pro_handler *done)
     pro_sendv_all_at(call->site, call->op, x->s, x->vecs, x->count, done);
 }
 
+static void sendv_all_zerocopy(const t_call *call, pro_handler *done)
+{
+    const struct sendv_all *x = (const struct sendv_all *)call;
+    pro_sendv_zerocopy_at(call->site, call->op, x->s, x->vecs, x->count, done);
+}
+
 static int64_t sendv_all_await(const t_call *call)
 {
     const struct sendv_all *x = (const struct sendv_all *)call;
@@ -249,7 +261,7 @@ void t_form_sendv_all(const char *site, pro_op *op, pro_socket *s, const pro_vec
                       size_t count, pro_handler *done)
 {
     struct sendv_all x = {
-        {site, op, done, sendv_all_call, sendv_all_await, &s->handle, NULL},
+        {site, op, done, sendv_all_call, sendv_all_await, &s->handle, NULL, sendv_all_zerocopy},
         s, vecs, count};
     t_initiate(&x.call);
 }
@@ -274,7 +286,7 @@ static int64_t shutdown_await(const t_call *call)
 void t_form_shutdown(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
     struct shutdown x = {
-        {site, op, done, shutdown_call, shutdown_await, &s->handle, NULL},
+        {site, op, done, shutdown_call, shutdown_await, &s->handle, NULL, NULL},
         s};
     t_initiate(&x.call);
 }
@@ -299,7 +311,7 @@ static int64_t close_await(const t_call *call)
 void t_form_close(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
     struct close x = {
-        {site, op, done, close_call, close_await, &s->handle, NULL},
+        {site, op, done, close_call, close_await, &s->handle, NULL, NULL},
         s};
     t_initiate(&x.call);
 }
@@ -324,7 +336,7 @@ static int64_t close_abort_await(const t_call *call)
 void t_form_close_abort(const char *site, pro_op *op, pro_socket *s, pro_handler *done)
 {
     struct close_abort x = {
-        {site, op, done, close_abort_call, close_abort_await, &s->handle, NULL},
+        {site, op, done, close_abort_call, close_abort_await, &s->handle, NULL, NULL},
         s};
     t_initiate(&x.call);
 }
@@ -343,7 +355,7 @@ static void accept_call(const t_call *call, pro_handler *done)
 void t_form_accept(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
 {
     struct accept x = {
-        {site, op, done, accept_call, NULL, &l->handle, NULL},
+        {site, op, done, accept_call, NULL, &l->handle, NULL, NULL},
         l};
     t_initiate(&x.call);
 }
@@ -368,7 +380,7 @@ static int64_t listener_close_await(const t_call *call)
 void t_form_listener_close(const char *site, pro_op *op, pro_listener *l, pro_handler *done)
 {
     struct listener_close x = {
-        {site, op, done, listener_close_call, listener_close_await, &l->handle, NULL},
+        {site, op, done, listener_close_call, listener_close_await, &l->handle, NULL, NULL},
         l};
     t_initiate(&x.call);
 }
@@ -389,7 +401,7 @@ void t_form_recv_leased(const char *site, pro_op *op, pro_socket *s, pro_buffers
                         pro_handler *done)
 {
     struct recv_leased x = {
-        {site, op, done, recv_leased_call, NULL, &s->handle, NULL},
+        {site, op, done, recv_leased_call, NULL, &s->handle, NULL, NULL},
         s, buffers};
     t_initiate(&x.call);
 }
@@ -414,8 +426,65 @@ static int64_t buffers_wait_await(const t_call *call)
 void t_form_buffers_wait(const char *site, pro_op *op, pro_buffers *buffers, pro_handler *done)
 {
     struct buffers_wait x = {
-        {site, op, done, buffers_wait_call, buffers_wait_await, NULL, NULL},
+        {site, op, done, buffers_wait_call, buffers_wait_await, NULL, NULL, NULL},
         buffers};
+    t_initiate(&x.call);
+}
+
+struct send_zerocopy {
+    t_call call;
+    pro_socket *s;
+    const void *buf;
+    size_t len;
+};
+
+static void send_zerocopy_call(const t_call *call, pro_handler *done)
+{
+    const struct send_zerocopy *x = (const struct send_zerocopy *)call;
+    pro_send_zerocopy_at(call->site, call->op, x->s, x->buf, x->len, done);
+}
+
+static int64_t send_zerocopy_await(const t_call *call)
+{
+    const struct send_zerocopy *x = (const struct send_zerocopy *)call;
+    return pro_await_send_zerocopy_by_at(call->site, x->s, x->buf, x->len, call->op->deadline_ns);
+}
+
+void t_form_send_zerocopy(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                          pro_handler *done)
+{
+    struct send_zerocopy x = {
+        {site, op, done, send_zerocopy_call, send_zerocopy_await, &s->handle, NULL, NULL},
+        s, buf, len};
+    t_initiate(&x.call);
+}
+
+struct sendv_zerocopy {
+    t_call call;
+    pro_socket *s;
+    const pro_vec *vecs;
+    size_t count;
+};
+
+static void sendv_zerocopy_call(const t_call *call, pro_handler *done)
+{
+    const struct sendv_zerocopy *x = (const struct sendv_zerocopy *)call;
+    pro_sendv_zerocopy_at(call->site, call->op, x->s, x->vecs, x->count, done);
+}
+
+static int64_t sendv_zerocopy_await(const t_call *call)
+{
+    const struct sendv_zerocopy *x = (const struct sendv_zerocopy *)call;
+    return pro_await_sendv_zerocopy_by_at(call->site, x->s, x->vecs, x->count,
+        call->op->deadline_ns);
+}
+
+void t_form_sendv_zerocopy(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs,
+                           size_t count, pro_handler *done)
+{
+    struct sendv_zerocopy x = {
+        {site, op, done, sendv_zerocopy_call, sendv_zerocopy_await, &s->handle, NULL, NULL},
+        s, vecs, count};
     t_initiate(&x.call);
 }
 
@@ -440,7 +509,7 @@ static int64_t poll_await(const t_call *call)
 void t_form_poll(const char *site, pro_op *op, pro_pollable *p, uint32_t what, pro_handler *done)
 {
     struct poll x = {
-        {site, op, done, poll_call, poll_await, &p->handle, NULL},
+        {site, op, done, poll_call, poll_await, &p->handle, NULL, NULL},
         p, what};
     t_initiate(&x.call);
 }
@@ -465,7 +534,7 @@ static int64_t pollable_close_await(const t_call *call)
 void t_form_pollable_close(const char *site, pro_op *op, pro_pollable *p, pro_handler *done)
 {
     struct pollable_close x = {
-        {site, op, done, pollable_close_call, pollable_close_await, &p->handle, NULL},
+        {site, op, done, pollable_close_call, pollable_close_await, &p->handle, NULL, NULL},
         p};
     t_initiate(&x.call);
 }
@@ -495,7 +564,7 @@ void t_form_recv_from(const char *site, pro_op *op, pro_datagram *d, void *buf, 
                       pro_address *from, pro_handler *done)
 {
     struct recv_from x = {
-        {site, op, done, recv_from_call, recv_from_await, &d->handle, NULL},
+        {site, op, done, recv_from_call, recv_from_await, &d->handle, NULL, NULL},
         d, buf, len, from};
     t_initiate(&x.call);
 }
@@ -524,7 +593,7 @@ void t_form_send_to(const char *site, pro_op *op, pro_datagram *d, const void *b
                     const pro_address *to, pro_handler *done)
 {
     struct send_to x = {
-        {site, op, done, send_to_call, send_to_await, &d->handle, NULL},
+        {site, op, done, send_to_call, send_to_await, &d->handle, NULL, NULL},
         d, buf, len, to};
     t_initiate(&x.call);
 }
@@ -554,7 +623,7 @@ void t_form_recvv_from(const char *site, pro_op *op, pro_datagram *d, const pro_
                        size_t count, pro_address *from, pro_handler *done)
 {
     struct recvv_from x = {
-        {site, op, done, recvv_from_call, recvv_from_await, &d->handle, NULL},
+        {site, op, done, recvv_from_call, recvv_from_await, &d->handle, NULL, NULL},
         d, vecs, count, from};
     t_initiate(&x.call);
 }
@@ -584,7 +653,7 @@ void t_form_sendv_to(const char *site, pro_op *op, pro_datagram *d, const pro_ve
                      size_t count, const pro_address *to, pro_handler *done)
 {
     struct sendv_to x = {
-        {site, op, done, sendv_to_call, sendv_to_await, &d->handle, NULL},
+        {site, op, done, sendv_to_call, sendv_to_await, &d->handle, NULL, NULL},
         d, vecs, count, to};
     t_initiate(&x.call);
 }
@@ -613,7 +682,7 @@ void t_form_recv_batch(const char *site, pro_op *op, pro_datagram *d, pro_messag
                        size_t count, pro_handler *done)
 {
     struct recv_batch x = {
-        {site, op, done, recv_batch_call, recv_batch_await, &d->handle, NULL},
+        {site, op, done, recv_batch_call, recv_batch_await, &d->handle, NULL, NULL},
         d, messages, count};
     t_initiate(&x.call);
 }
@@ -642,7 +711,7 @@ void t_form_send_batch(const char *site, pro_op *op, pro_datagram *d, pro_messag
                        size_t count, pro_handler *done)
 {
     struct send_batch x = {
-        {site, op, done, send_batch_call, send_batch_await, &d->handle, NULL},
+        {site, op, done, send_batch_call, send_batch_await, &d->handle, NULL, NULL},
         d, messages, count};
     t_initiate(&x.call);
 }
@@ -667,7 +736,7 @@ static int64_t datagram_close_await(const t_call *call)
 void t_form_datagram_close(const char *site, pro_op *op, pro_datagram *d, pro_handler *done)
 {
     struct datagram_close x = {
-        {site, op, done, datagram_close_call, datagram_close_await, &d->handle, NULL},
+        {site, op, done, datagram_close_call, datagram_close_await, &d->handle, NULL, NULL},
         d};
     t_initiate(&x.call);
 }
@@ -694,7 +763,7 @@ void t_form_copy_file(const char *site, pro_op *op, pro_socket *s, pro_copy *cop
                       pro_handler *done)
 {
     struct copy_file x = {
-        {site, op, done, copy_file_call, copy_file_await, &s->handle, NULL},
+        {site, op, done, copy_file_call, copy_file_await, &s->handle, NULL, NULL},
         s, copy};
     t_initiate(&x.call);
 }
@@ -722,7 +791,7 @@ void t_form_copy_stream(const char *site, pro_op *op, pro_socket *from, pro_sock
                         pro_flow *flow, pro_handler *done)
 {
     struct copy_stream x = {
-        {site, op, done, copy_stream_call, copy_stream_await, &from->handle, NULL},
+        {site, op, done, copy_stream_call, copy_stream_await, &from->handle, NULL, NULL},
         from, to, flow};
     t_initiate(&x.call);
 }
@@ -754,7 +823,7 @@ void t_form_resolve(const char *site, pro_op *op, pro_loop *loop, const char *ho
                     const char *service, pro_address *addresses, size_t count, pro_handler *done)
 {
     struct resolve x = {
-        {site, op, done, resolve_call, resolve_await, NULL, loop},
+        {site, op, done, resolve_call, resolve_await, NULL, loop, NULL},
         loop, host, service, addresses, count};
     t_initiate(&x.call);
 }
@@ -783,7 +852,7 @@ void t_form_connect_host(const char *site, pro_op *op, pro_socket *s, const char
                          const char *service, pro_handler *done)
 {
     struct connect_host x = {
-        {site, op, done, connect_host_call, connect_host_await, &s->handle, NULL},
+        {site, op, done, connect_host_call, connect_host_await, &s->handle, NULL, NULL},
         s, host, service};
     t_initiate(&x.call);
 }
@@ -812,7 +881,7 @@ void t_form_connect_any(const char *site, pro_op *op, pro_socket *s, const pro_a
                         size_t count, pro_handler *done)
 {
     struct connect_any x = {
-        {site, op, done, connect_any_call, connect_any_await, &s->handle, NULL},
+        {site, op, done, connect_any_call, connect_any_await, &s->handle, NULL, NULL},
         s, addresses, count};
     t_initiate(&x.call);
 }
@@ -839,7 +908,7 @@ void t_form_spawn(const char *site, pro_op *op, pro_process *p, const pro_spawn_
                   pro_handler *done)
 {
     struct spawn x = {
-        {site, op, done, spawn_call, spawn_await, &p->handle, NULL},
+        {site, op, done, spawn_call, spawn_await, &p->handle, NULL, NULL},
         p, options};
     t_initiate(&x.call);
 }
@@ -864,7 +933,7 @@ static int64_t process_wait_await(const t_call *call)
 void t_form_process_wait(const char *site, pro_op *op, pro_process *p, pro_handler *done)
 {
     struct process_wait x = {
-        {site, op, done, process_wait_call, process_wait_await, &p->handle, NULL},
+        {site, op, done, process_wait_call, process_wait_await, &p->handle, NULL, NULL},
         p};
     t_initiate(&x.call);
 }
@@ -889,7 +958,7 @@ static int64_t process_close_await(const t_call *call)
 void t_form_process_close(const char *site, pro_op *op, pro_process *p, pro_handler *done)
 {
     struct process_close x = {
-        {site, op, done, process_close_call, process_close_await, &p->handle, NULL},
+        {site, op, done, process_close_call, process_close_await, &p->handle, NULL, NULL},
         p};
     t_initiate(&x.call);
 }
@@ -917,7 +986,7 @@ void t_form_watch(const char *site, pro_op *op, pro_watcher *w, pro_change *chan
                   pro_handler *done)
 {
     struct watch x = {
-        {site, op, done, watch_call, watch_await, &w->handle, NULL},
+        {site, op, done, watch_call, watch_await, &w->handle, NULL, NULL},
         w, changes, count};
     t_initiate(&x.call);
 }
@@ -942,7 +1011,7 @@ static int64_t watcher_close_await(const t_call *call)
 void t_form_watcher_close(const char *site, pro_op *op, pro_watcher *w, pro_handler *done)
 {
     struct watcher_close x = {
-        {site, op, done, watcher_close_call, watcher_close_await, &w->handle, NULL},
+        {site, op, done, watcher_close_call, watcher_close_await, &w->handle, NULL, NULL},
         w};
     t_initiate(&x.call);
 }
@@ -969,7 +1038,7 @@ void t_form_connect_unix(const char *site, pro_op *op, pro_socket *s, const char
                          pro_handler *done)
 {
     struct connect_unix x = {
-        {site, op, done, connect_unix_call, connect_unix_await, &s->handle, NULL},
+        {site, op, done, connect_unix_call, connect_unix_await, &s->handle, NULL, NULL},
         s, name};
     t_initiate(&x.call);
 }
@@ -1000,7 +1069,7 @@ void t_form_send_handles(const char *site, pro_op *op, pro_socket *s, const void
                          const intptr_t *descriptors, size_t count, pro_handler *done)
 {
     struct send_handles x = {
-        {site, op, done, send_handles_call, send_handles_await, &s->handle, NULL},
+        {site, op, done, send_handles_call, send_handles_await, &s->handle, NULL, NULL},
         s, buf, len, descriptors, count};
     t_initiate(&x.call);
 }
@@ -1022,7 +1091,7 @@ void t_form_recv_handles(const char *site, pro_op *op, pro_socket *s, void *buf,
                          pro_handler *done)
 {
     struct recv_handles x = {
-        {site, op, done, recv_handles_call, NULL, &s->handle, NULL},
+        {site, op, done, recv_handles_call, NULL, &s->handle, NULL, NULL},
         s, buf, len};
     t_initiate(&x.call);
 }
@@ -1052,7 +1121,7 @@ void t_form_send_to_unix(const char *site, pro_op *op, pro_datagram *d, const vo
                          size_t len, const char *name, pro_handler *done)
 {
     struct send_to_unix x = {
-        {site, op, done, send_to_unix_call, send_to_unix_await, &d->handle, NULL},
+        {site, op, done, send_to_unix_call, send_to_unix_await, &d->handle, NULL, NULL},
         d, buf, len, name};
     t_initiate(&x.call);
 }
@@ -1079,7 +1148,7 @@ void t_form_timer_start(const char *site, pro_op *op, pro_loop *loop, uint64_t w
                         pro_handler *done)
 {
     struct timer_start x = {
-        {site, op, done, timer_start_call, timer_start_await, NULL, loop},
+        {site, op, done, timer_start_call, timer_start_await, NULL, loop, NULL},
         loop, when_ns};
     t_initiate(&x.call);
 }
@@ -1106,7 +1175,7 @@ void t_form_sleep(const char *site, pro_op *op, pro_loop *loop, uint64_t delay_n
                   pro_handler *done)
 {
     struct sleep x = {
-        {site, op, done, sleep_call, sleep_await, NULL, loop},
+        {site, op, done, sleep_call, sleep_await, NULL, loop, NULL},
         loop, delay_ns};
     t_initiate(&x.call);
 }
@@ -1133,7 +1202,7 @@ void t_form_signal_wait(const char *site, pro_op *op, pro_loop *loop, int signal
                         pro_handler *done)
 {
     struct signal_wait x = {
-        {site, op, done, signal_wait_call, signal_wait_await, NULL, loop},
+        {site, op, done, signal_wait_call, signal_wait_await, NULL, loop, NULL},
         loop, signal_number};
     t_initiate(&x.call);
 }
@@ -1161,7 +1230,7 @@ void t_form_run_blocking(const char *site, pro_op *op, pro_loop *loop, pro_block
                          void *arg, pro_handler *done)
 {
     struct run_blocking x = {
-        {site, op, done, run_blocking_call, run_blocking_await, NULL, loop},
+        {site, op, done, run_blocking_call, run_blocking_await, NULL, loop, NULL},
         loop, fn, arg};
     t_initiate(&x.call);
 }
@@ -1189,7 +1258,7 @@ void t_form_run_blocking_wait(const char *site, pro_op *op, pro_loop *loop, pro_
                               void *arg, pro_handler *done)
 {
     struct run_blocking_wait x = {
-        {site, op, done, run_blocking_wait_call, run_blocking_wait_await, NULL, loop},
+        {site, op, done, run_blocking_wait_call, run_blocking_wait_await, NULL, loop, NULL},
         loop, fn, arg};
     t_initiate(&x.call);
 }
@@ -1222,7 +1291,7 @@ void t_form_file_open(const char *site, pro_op *op, pro_file *f, pro_loop *loop,
                       const char *path, uint32_t flags, uint32_t mode, pro_handler *done)
 {
     struct file_open x = {
-        {site, op, done, file_open_call, file_open_await, NULL, loop},
+        {site, op, done, file_open_call, file_open_await, NULL, loop, NULL},
         f, loop, scope, path, flags, mode};
     t_initiate(&x.call);
 }
@@ -1252,7 +1321,7 @@ void t_form_file_open_temporary(const char *site, pro_op *op, pro_file *f, pro_l
                                 pro_scope *scope, const char *directory, pro_handler *done)
 {
     struct file_open_temporary x = {
-        {site, op, done, file_open_temporary_call, file_open_temporary_await, NULL, loop},
+        {site, op, done, file_open_temporary_call, file_open_temporary_await, NULL, loop, NULL},
         f, loop, scope, directory};
     t_initiate(&x.call);
 }
@@ -1277,7 +1346,7 @@ static int64_t file_close_await(const t_call *call)
 void t_form_file_close(const char *site, pro_op *op, pro_file *f, pro_handler *done)
 {
     struct file_close x = {
-        {site, op, done, file_close_call, file_close_await, &f->handle, NULL},
+        {site, op, done, file_close_call, file_close_await, &f->handle, NULL, NULL},
         f};
     t_initiate(&x.call);
 }
@@ -1307,7 +1376,7 @@ void t_form_file_read(const char *site, pro_op *op, pro_file *f, void *buf, size
                       uint64_t offset, pro_handler *done)
 {
     struct file_read x = {
-        {site, op, done, file_read_call, file_read_await, &f->handle, NULL},
+        {site, op, done, file_read_call, file_read_await, &f->handle, NULL, NULL},
         f, buf, len, offset};
     t_initiate(&x.call);
 }
@@ -1337,7 +1406,7 @@ void t_form_file_read_exactly(const char *site, pro_op *op, pro_file *f, void *b
                               uint64_t offset, pro_handler *done)
 {
     struct file_read_exactly x = {
-        {site, op, done, file_read_exactly_call, file_read_exactly_await, &f->handle, NULL},
+        {site, op, done, file_read_exactly_call, file_read_exactly_await, &f->handle, NULL, NULL},
         f, buf, len, offset};
     t_initiate(&x.call);
 }
@@ -1367,7 +1436,7 @@ void t_form_file_write(const char *site, pro_op *op, pro_file *f, const void *bu
                        uint64_t offset, pro_handler *done)
 {
     struct file_write x = {
-        {site, op, done, file_write_call, file_write_await, &f->handle, NULL},
+        {site, op, done, file_write_call, file_write_await, &f->handle, NULL, NULL},
         f, buf, len, offset};
     t_initiate(&x.call);
 }
@@ -1397,7 +1466,7 @@ void t_form_file_readv(const char *site, pro_op *op, pro_file *f, const pro_vec 
                        size_t count, uint64_t offset, pro_handler *done)
 {
     struct file_readv x = {
-        {site, op, done, file_readv_call, file_readv_await, &f->handle, NULL},
+        {site, op, done, file_readv_call, file_readv_await, &f->handle, NULL, NULL},
         f, vecs, count, offset};
     t_initiate(&x.call);
 }
@@ -1427,7 +1496,7 @@ void t_form_file_readv_exactly(const char *site, pro_op *op, pro_file *f, const 
                                size_t count, uint64_t offset, pro_handler *done)
 {
     struct file_readv_exactly x = {
-        {site, op, done, file_readv_exactly_call, file_readv_exactly_await, &f->handle, NULL},
+        {site, op, done, file_readv_exactly_call, file_readv_exactly_await, &f->handle, NULL, NULL},
         f, vecs, count, offset};
     t_initiate(&x.call);
 }
@@ -1457,7 +1526,7 @@ void t_form_file_writev(const char *site, pro_op *op, pro_file *f, const pro_vec
                         size_t count, uint64_t offset, pro_handler *done)
 {
     struct file_writev x = {
-        {site, op, done, file_writev_call, file_writev_await, &f->handle, NULL},
+        {site, op, done, file_writev_call, file_writev_await, &f->handle, NULL, NULL},
         f, vecs, count, offset};
     t_initiate(&x.call);
 }
@@ -1482,7 +1551,7 @@ static int64_t file_sync_await(const t_call *call)
 void t_form_file_sync(const char *site, pro_op *op, pro_file *f, pro_handler *done)
 {
     struct file_sync x = {
-        {site, op, done, file_sync_call, file_sync_await, &f->handle, NULL},
+        {site, op, done, file_sync_call, file_sync_await, &f->handle, NULL, NULL},
         f};
     t_initiate(&x.call);
 }
@@ -1507,7 +1576,7 @@ static int64_t file_datasync_await(const t_call *call)
 void t_form_file_datasync(const char *site, pro_op *op, pro_file *f, pro_handler *done)
 {
     struct file_datasync x = {
-        {site, op, done, file_datasync_call, file_datasync_await, &f->handle, NULL},
+        {site, op, done, file_datasync_call, file_datasync_await, &f->handle, NULL, NULL},
         f};
     t_initiate(&x.call);
 }
@@ -1536,7 +1605,7 @@ void t_form_file_allocate(const char *site, pro_op *op, pro_file *f, uint64_t of
                           pro_handler *done)
 {
     struct file_allocate x = {
-        {site, op, done, file_allocate_call, file_allocate_await, &f->handle, NULL},
+        {site, op, done, file_allocate_call, file_allocate_await, &f->handle, NULL, NULL},
         f, offset, len};
     t_initiate(&x.call);
 }
@@ -1563,7 +1632,7 @@ void t_form_file_truncate(const char *site, pro_op *op, pro_file *f, uint64_t si
                           pro_handler *done)
 {
     struct file_truncate x = {
-        {site, op, done, file_truncate_call, file_truncate_await, &f->handle, NULL},
+        {site, op, done, file_truncate_call, file_truncate_await, &f->handle, NULL, NULL},
         f, size};
     t_initiate(&x.call);
 }
@@ -1593,7 +1662,7 @@ void t_form_file_advise(const char *site, pro_op *op, pro_file *f, uint64_t offs
                         pro_advice advice, pro_handler *done)
 {
     struct file_advise x = {
-        {site, op, done, file_advise_call, file_advise_await, &f->handle, NULL},
+        {site, op, done, file_advise_call, file_advise_await, &f->handle, NULL, NULL},
         f, offset, len, advice};
     t_initiate(&x.call);
 }
@@ -1619,7 +1688,7 @@ static int64_t file_stat_await(const t_call *call)
 void t_form_file_stat(const char *site, pro_op *op, pro_file *f, pro_stat *stat, pro_handler *done)
 {
     struct file_stat x = {
-        {site, op, done, file_stat_call, file_stat_await, &f->handle, NULL},
+        {site, op, done, file_stat_call, file_stat_await, &f->handle, NULL, NULL},
         f, stat};
     t_initiate(&x.call);
 }
@@ -1647,7 +1716,7 @@ void t_form_file_list(const char *site, pro_op *op, pro_file *f, void *buf, size
                       pro_handler *done)
 {
     struct file_list x = {
-        {site, op, done, file_list_call, file_list_await, &f->handle, NULL},
+        {site, op, done, file_list_call, file_list_await, &f->handle, NULL, NULL},
         f, buf, len};
     t_initiate(&x.call);
 }
@@ -1676,7 +1745,7 @@ void t_form_path_stat(const char *site, pro_op *op, pro_loop *loop, const char *
                       uint32_t flags, pro_stat *stat, pro_handler *done)
 {
     struct path_stat x = {
-        {site, op, done, path_stat_call, path_stat_await, NULL, loop},
+        {site, op, done, path_stat_call, path_stat_await, NULL, loop, NULL},
         loop, path, flags, stat};
     t_initiate(&x.call);
 }
@@ -1704,7 +1773,7 @@ void t_form_path_rename(const char *site, pro_op *op, pro_loop *loop, const char
                         const char *to, pro_handler *done)
 {
     struct path_rename x = {
-        {site, op, done, path_rename_call, path_rename_await, NULL, loop},
+        {site, op, done, path_rename_call, path_rename_await, NULL, loop, NULL},
         loop, from, to};
     t_initiate(&x.call);
 }
@@ -1732,7 +1801,7 @@ void t_form_path_link(const char *site, pro_op *op, pro_loop *loop, const char *
                       const char *to, pro_handler *done)
 {
     struct path_link x = {
-        {site, op, done, path_link_call, path_link_await, NULL, loop},
+        {site, op, done, path_link_call, path_link_await, NULL, loop, NULL},
         loop, from, to};
     t_initiate(&x.call);
 }
@@ -1760,7 +1829,7 @@ void t_form_path_symlink(const char *site, pro_op *op, pro_loop *loop, const cha
                          const char *path, pro_handler *done)
 {
     struct path_symlink x = {
-        {site, op, done, path_symlink_call, path_symlink_await, NULL, loop},
+        {site, op, done, path_symlink_call, path_symlink_await, NULL, loop, NULL},
         loop, target, path};
     t_initiate(&x.call);
 }
@@ -1787,7 +1856,7 @@ void t_form_path_unlink(const char *site, pro_op *op, pro_loop *loop, const char
                         pro_handler *done)
 {
     struct path_unlink x = {
-        {site, op, done, path_unlink_call, path_unlink_await, NULL, loop},
+        {site, op, done, path_unlink_call, path_unlink_await, NULL, loop, NULL},
         loop, path};
     t_initiate(&x.call);
 }
@@ -1815,7 +1884,7 @@ void t_form_path_mkdir(const char *site, pro_op *op, pro_loop *loop, const char 
                        uint32_t mode, pro_handler *done)
 {
     struct path_mkdir x = {
-        {site, op, done, path_mkdir_call, path_mkdir_await, NULL, loop},
+        {site, op, done, path_mkdir_call, path_mkdir_await, NULL, loop, NULL},
         loop, path, mode};
     t_initiate(&x.call);
 }
@@ -1842,7 +1911,7 @@ void t_form_path_rmdir(const char *site, pro_op *op, pro_loop *loop, const char 
                        pro_handler *done)
 {
     struct path_rmdir x = {
-        {site, op, done, path_rmdir_call, path_rmdir_await, NULL, loop},
+        {site, op, done, path_rmdir_call, path_rmdir_await, NULL, loop, NULL},
         loop, path};
     t_initiate(&x.call);
 }
@@ -1872,7 +1941,7 @@ void t_form_path_read(const char *site, pro_op *op, pro_loop *loop, const char *
                       size_t size_max, pro_bytes *bytes, pro_handler *done)
 {
     struct path_read x = {
-        {site, op, done, path_read_call, path_read_await, NULL, loop},
+        {site, op, done, path_read_call, path_read_await, NULL, loop, NULL},
         loop, path, size_max, bytes};
     t_initiate(&x.call);
 }
@@ -1903,7 +1972,7 @@ void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const cha
                          const void *buf, size_t len, uint32_t mode, pro_handler *done)
 {
     struct path_replace x = {
-        {site, op, done, path_replace_call, path_replace_await, NULL, loop},
+        {site, op, done, path_replace_call, path_replace_await, NULL, loop, NULL},
         loop, path, buf, len, mode};
     t_initiate(&x.call);
 }

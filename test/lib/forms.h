@@ -31,6 +31,10 @@ void t_form_listener_close(const char *site, pro_op *op, pro_listener *l, pro_ha
 void t_form_recv_leased(const char *site, pro_op *op, pro_socket *s, pro_buffers *buffers,
                         pro_handler *done);
 void t_form_buffers_wait(const char *site, pro_op *op, pro_buffers *buffers, pro_handler *done);
+void t_form_send_zerocopy(const char *site, pro_op *op, pro_socket *s, const void *buf, size_t len,
+                          pro_handler *done);
+void t_form_sendv_zerocopy(const char *site, pro_op *op, pro_socket *s, const pro_vec *vecs,
+                           size_t count, pro_handler *done);
 void t_form_poll(const char *site, pro_op *op, pro_pollable *p, uint32_t what, pro_handler *done);
 void t_form_pollable_close(const char *site, pro_op *op, pro_pollable *p, pro_handler *done);
 void t_form_recv_from(const char *site, pro_op *op, pro_datagram *d, void *buf, size_t len,
@@ -160,6 +164,10 @@ void t_form_path_replace(const char *site, pro_op *op, pro_loop *loop, const cha
 #define pro_recv_leased(...) t_form_recv_leased(PRO_SITE, __VA_ARGS__)
 #undef pro_buffers_wait
 #define pro_buffers_wait(...) t_form_buffers_wait(PRO_SITE, __VA_ARGS__)
+#undef pro_send_zerocopy
+#define pro_send_zerocopy(...) t_form_send_zerocopy(PRO_SITE, __VA_ARGS__)
+#undef pro_sendv_zerocopy
+#define pro_sendv_zerocopy(...) t_form_sendv_zerocopy(PRO_SITE, __VA_ARGS__)
 #undef pro_poll
 #define pro_poll(...) t_form_poll(PRO_SITE, __VA_ARGS__)
 #undef pro_pollable_close

@@ -7,6 +7,8 @@
  * shares between rings.  A sentence that fails parks its thread, and so takes its shard with it. */
 #include "lib/run.h"
 
+#include "lib/form.h"
+
 #include <stdlib.h>
 
 #define SHARDS_MAX 16
@@ -39,6 +41,7 @@ t_place *t_places_new(unsigned shards, pro_engine engine, const char *mask, int 
     o.shards = shards;
     o.loop.engine = engine;
     o.loop.mask = mask;
+    o.loop.zerocopy_min = t_form_zerocopy_min();
     *error = pro_runtime_new(&places->runtime, &o);
     if (*error == PRO_OK) {
         *error = pro_runtime_start(places->runtime, set_up, NULL);

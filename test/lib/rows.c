@@ -20,6 +20,18 @@ static const struct row await[] = {
      "the forms of await.h have no operation to give a scope: they count in that of the handle"},
 };
 
+/* For --form=zerocopy, on an engine that does it. */
+static const char reset[] =
+    "the reset that frees the memory takes along what the peer has not read";
+
+static const struct row zerocopy[] = {
+    {"close_with_writes_queued_completes_each_before_itself", reset},
+    {"a_send_cut_short_by_cancel_breaks_the_write_side", reset},
+    {"a_send_cut_short_by_its_socket_breaks_the_write_side", reset},
+    {"a_send_cut_short_by_its_scope_breaks_the_write_side", reset},
+    {"a_send_cut_short_by_its_deadline_breaks_the_write_side", reset},
+};
+
 /* With --shards these run while the other shards wait; by the file: all sentences of it. */
 static const char descriptors[] = "the descriptors that it leaves none of are the process's";
 static const char signals[] = "what a signal does is a matter of the process";
@@ -164,6 +176,11 @@ const char *t_row_of(pro_engine engine, const char *sentence)
     if (engine == PRO_ENGINE_IOCP) why = FIND(iocp, sentence);
     if (why == NULL && !is_system(engine)) why = FIND(system_rows, sentence);
     return why;
+}
+
+const char *t_row_of_zerocopy(pro_engine engine, const char *sentence)
+{
+    return engine == PRO_ENGINE_URING ? FIND(zerocopy, sentence) : NULL;
 }
 
 const char *t_row_of_await(const char *sentence) { return FIND(await, sentence); }

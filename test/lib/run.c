@@ -1,6 +1,8 @@
 /* What a sentence has: memory, random numbers, loops; and the look back at its end. */
 #include "lib/sim.h"
 
+#include "lib/form.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -115,6 +117,7 @@ pro_loop_options t_loop_options(void)
     o.engine = t_current->engine;
     o.mask = t_current->mask;
     o.fixed_slots = t_current->slots;
+    o.zerocopy_min = t_form_zerocopy_min();
     o.env.ctx = t_current;
     o.env.realloc = counted_realloc;
     o.env.fault = t_os_fault;

@@ -42,7 +42,7 @@ static const struct engine_name {
 
 #define SHARDS_MAX 16
 
-static const char *const forms[] = {"callback", "await", "own"}; /* as t_form */
+static const char *const forms[] = {"callback", "await", "own", "zerocopy"}; /* as t_form */
 
 #define FORMS (sizeof forms / sizeof forms[0])
 
@@ -72,7 +72,8 @@ static int usage(const char *argument)
         "%s: what is %s?\n"
         "  --engine=E       uring, epoll, iocp, sim or all; more than one is fine; default: all\n"
         "  --only=WORDS     the sentences that contain this\n"
-        "  --form=F         initiating calls as callback (the default), or in coroutines: await, own\n"
+        "  --form=F         initiating calls as callback (the default), or in coroutines: await, own;\n"
+        "                   or with sends that are not copied: zerocopy\n"
         "  --seed=HEX       of the random numbers\n"
         "  --mask=WORDS     features hidden from the engine, with commas\n"
         "  --slots=N        fixed_slots of each loop\n"
@@ -481,6 +482,8 @@ static void run_one(const t_test *test)
     const struct engine_name *engine = running.engine;
     const char               *row = t_row_of(engine->engine, test->name);
     if (row == NULL && options.form == T_FORM_AWAIT) row = t_row_of_await(test->name);
+    if (row == NULL && options.form == T_FORM_ZEROCOPY)
+        row = t_row_of_zerocopy(engine->engine, test->name);
     if (row != NULL) {
         skipped++;
         if (!options.quiet) printf("skip %s: %s: %s\n", engine->name, test->name, row);

@@ -47,6 +47,7 @@ void t_add(t_test *test);
  * shards (rows.c), or NULL. */
 const char *t_row_of(pro_engine engine, const char *sentence);
 const char *t_row_of_await(const char *sentence);
+const char *t_row_of_zerocopy(pro_engine engine, const char *sentence);
 const char *t_row_of_alone(const t_test *test);
 
 /* Run what was registered, as the arguments say; the exit status. */

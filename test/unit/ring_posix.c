@@ -9,7 +9,7 @@
 
 #include <proactor.h>
 
-#include "core/loop.h"
+#include "core/op.h"
 #include "engine/uring/state.h"
 
 enum { MINE = 0x77 }; /* a sequence number, with the tag of an entry whose completion is ignored */
@@ -136,6 +136,82 @@ UNIT(without_single_issuer_a_ring_is_restricted_as_well)
     pro_loop *loop = make(1, "single_issuer");
     CHECK_EQ(asked(loop, IORING_OP_NOP, 0), -EACCES);
     works_and_ends(loop);
+}
+
+/* ---- Zero-copy sends ------------------------------------------------------------------------ */
+
+enum { LEN = 300000 };
+
+static struct {
+    pro_loop    *loop;
+    pro_listener listener;
+    pro_socket   here, there;
+    pro_op       accept, connect, send, recv;
+    int          done;
+    char         out[LEN], in[LEN];
+} z;
+
+static void on_accepted(pro_op *op)
+{
+    CHECK_EQ(op->error, PRO_OK);
+    CHECK_EQ(pro_accept_take(op, &z.there, NULL), PRO_OK);
+}
+
+static void on_done(pro_op *op)
+{
+    (void)op;
+    z.done++;
+}
+
+/* A connection, and a send on it, that went as far as it can while nobody reads. */
+static void send_unread(const char *mask)
+{
+    pro_address address;
+    memset(&z, 0, sizeof z);
+    z.loop = make(0, mask);
+    CHECK_EQ(pro_address_parse(&address, "127.0.0.1:0"), PRO_OK);
+    CHECK_EQ(pro_listen(&z.listener, z.loop, NULL, &address, NULL), PRO_OK);
+    CHECK_EQ(pro_listener_local(&z.listener, &address), PRO_OK);
+    pro_socket_init(&z.here, z.loop, NULL);
+    pro_accept(&z.accept, &z.listener, on_accepted);
+    pro_connect(&z.connect, &z.here, &address, on_done);
+    CHECK(pro_loop_run(z.loop) > 0);
+    CHECK_EQ(pro_socket_set(&z.here, PRO_OPT_SEND_BUFFER, 2 * LEN), PRO_OK);
+    z.done = 0;
+    pro_send_zerocopy(&z.send, &z.here, z.out, LEN, on_done);
+    for (int i = 0; i < 5; i++) pro_loop_poll(z.loop);
+}
+
+static void read_and_end(uint64_t zerocopy_sends)
+{
+    pro_loop_stats stats;
+    pro_recv_exactly(&z.recv, &z.there, z.in, LEN, on_done);
+    CHECK(pro_loop_run(z.loop) > 0);
+    CHECK_EQ(z.done, 2);
+    CHECK_EQ(z.send.error, PRO_OK);
+    CHECK_EQ(z.send.value, LEN);
+    pro_loop_stats_get(z.loop, &stats);
+    CHECK_EQ(stats.zerocopy_sends, zerocopy_sends);
+    CHECK_EQ(stats.zerocopy_copied, zerocopy_sends); /* over the loopback */
+    pro_scope_close(pro_loop_scope(z.loop));
+    CHECK(pro_loop_run(z.loop) >= 0);
+    CHECK_EQ(pro_loop_free(z.loop), PRO_OK);
+}
+
+UNIT(a_zero_copy_send_is_held_until_its_memory_is_free)
+{
+    send_unread(NULL);
+    CHECK_EQ(z.done, 0);
+    CHECK_EQ(pri_op_state_of(&z.send), PRI_HELD);
+    CHECK_EQ(z.send.pri_kernel_step.len, 0); /* all of it went */
+    read_and_end(1);
+}
+
+UNIT(without_the_feature_it_is_a_plain_send)
+{
+    send_unread("send_zc");
+    CHECK_EQ(z.done, 1); /* as soon as the system had a copy */
+    read_and_end(0);
 }
 
 /* ---- Fork ----------------------------------------------------------------------------------- */

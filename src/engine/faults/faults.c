@@ -275,6 +275,7 @@ static void start(pro_loop *loop, pri_step *step)
         f->inner->start(loop, step);
         return;
     }
+    if (step->kind == PRI_STEP_SEND) step->flags &= (uint8_t)~PRI_STEP_HOLDS; /* one record each */
     lane *l = &e->lanes[lane_of(step)];
     l->step = step;
     l->inside = false;

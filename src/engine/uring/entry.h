@@ -27,6 +27,7 @@
 #include "core/buffers.h"
 #include "core/layout.h"
 #include "engine/uring/call.h"
+#include "engine/uring/kernel.h"
 #include "engine/uring/probe.h"
 #include "engine/uring/slots.h"
 
@@ -52,7 +53,7 @@ enum {
     CANCEL_OWED = 0x20,
     POLLING = 0x40,   /* its entry is a poll: quirk nonblocking_file */
     AGAIN = 0x80,     /* it had an entry before this one */
-    ONE_SHOT = 0x100, /* of a multishot accept: quirk multishot_einval */
+    ONE_SHOT = 0x100, /* of a multishot accept: quirk multishot_einval; of a zero-copy send: copy */
     OTHER = 0x200,    /* a transfer whose completion is more than a number of bytes */
     PICKED =
         0x400, /* of a leased receive for which the kernel does not pick: lease is its buffer */
@@ -61,13 +62,16 @@ enum {
     IN_SLOT = 0x800,   /* what comes is in a slot */
     PROMISED = 0x1000, /* one comes at most, and there is a slot for it */
     NARROWED = 0x2000, /* a multishot one that is being ended since slots run short */
-    NO_SLOT = 0x4000   /* the kernel found none: once with a descriptor */
+    NO_SLOT = 0x4000,  /* the kernel found none: once with a descriptor */
+    /* Of a send that HOLDS. */
+    ZEROCOPY = 0x8000, /* its entry is a zero-copy one, with a notification to come or not; */
+    HELD = 0x10000     /* with it: its bytes were reported */
 };
 
 /* A step's engine words. */
 typedef struct __attribute__((may_alias)) step_words {
     uint32_t state;
-    uint32_t lease; /* with PICKED: the number of a buffer */
+    uint32_t lease; /* with PICKED: the number of a buffer; with ZEROCOPY: an error, held back */
     pri_link link;
 } step_words;
 
@@ -140,8 +144,27 @@ static inline void fill_poll(struct io_uring_sqe *sqe, const pri_step *step)
     sqe->poll32_events = __io_uring_prep_poll_mask(pri_os_poll_asked(step->kind & 1));
 }
 
+/* A zero-copy send over TCP, unless the kernel did not want this one. */
+static inline bool may_hold(pri_step *step, uint32_t features)
+{
+    return features & PRI_URING_SEND_ZC && !(words_of(step)->state & ONE_SHOT) &&
+           step->handle->pri_family != PRO_FAMILY_NONE;
+}
+
+/* MSG_WAITALL here: a part that went would have to be free again before the rest could follow. */
+static inline void fill_held(struct io_uring_sqe *sqe, pri_step *step, uint32_t features)
+{
+    words_of(step)->state |= ZEROCOPY;
+    if (step->flags & PRI_STEP_VECTORS)
+        fill_vectors(sqe, step->data, IORING_OP_SENDMSG_ZC);
+    else
+        sqe->opcode = IORING_OP_SEND_ZC;
+    sqe->msg_flags |= MSG_WAITALL;
+    if (features & PRI_URING_ZC_REPORT) sqe->ioprio = PRI_IORING_SEND_ZC_REPORT_USAGE;
+}
+
 /* A message is an entry.  What is made by a call of our own waits behind a poll for it. */
-PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step)
+PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step, uint32_t features)
 {
     bool      in = step->kind == PRI_STEP_RECV;
     pri_side *side = step->data;
@@ -151,6 +174,13 @@ PRI_APART void fill_other_transfer(struct io_uring_sqe *sqe, pri_step *step)
         sqe->len = 0;
         sqe->ioprio = 0;
         fill_poll(sqe, step);
+        return;
+    }
+    if (!in && step->flags & PRI_STEP_HOLDS) {
+        if (may_hold(step, features))
+            fill_held(sqe, step, features);
+        else if (step->flags & PRI_STEP_VECTORS)
+            fill_vectors(sqe, side, IORING_OP_SENDMSG);
         return;
     }
     if (!(step->flags & PRI_STEP_MESSAGE)) {

@@ -10,6 +10,10 @@
 /* A bit of the kernel that came after the one in which each slot of a table counts its own users. */
 #define PRI_IORING_FEAT_RW_ATTR (1u << 16)
 
+/* Of a zero-copy send, in ioprio: say in the notification whether it was copied; and what that says. */
+#define PRI_IORING_SEND_ZC_REPORT_USAGE (1u << 3)
+#define PRI_IORING_NOTIF_USAGE_ZC_COPIED (1u << 31)
+
 /* Opcodes. */
 enum { PRI_IORING_OP_FIXED_FD_INSTALL = 54, PRI_IORING_OP_FTRUNCATE = 55 };
 

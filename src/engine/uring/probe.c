@@ -13,6 +13,8 @@
  *                      no bit                         came with the same kernel
  *   multishot_einval   multishot accept refused all   reap.c: that accept goes on one-shot; if this
  *                      the same                       works, so do all the others
+ *   zc_report_einval   the flag that asks for a report    reap.c: a zero-copy send that is refused with
+ *                      of copies, which has no bit        EINVAL goes again without; then so do all
  *   no_fast_poll       receives would hold a worker   the engine is refused
  *                      thread each
  *   nonblocking_file   a descriptor that somebody     reap.c: EAGAIN comes at once there; a poll goes
@@ -176,6 +178,7 @@ static void explain_features(const pri_uring_found *found, const pri_engine_opti
 /* Take away what makes no sense without something else. */
 static uint32_t consistent(uint32_t features)
 {
+    if (!(features & PRI_URING_SEND_ZC)) features &= ~(uint32_t)PRI_URING_ZC_REPORT;
     if (!(features & PRI_URING_SINGLE_ISSUER)) features &= ~(uint32_t)PRI_URING_DEFER_TASKRUN;
     if (!(features & (PRI_URING_DEFER_TASKRUN | PRI_URING_COOP_TASKRUN)))
         features &= ~(uint32_t)PRI_URING_TASKRUN_FLAG;
@@ -221,6 +224,8 @@ static int restrict_ring(struct io_uring *ring, const pri_uring_found *found, co
     bool allowed[OPS] = {false};
     for (size_t i = 0; i < sizeof needed_ops; i++) allowed[needed_ops[i]] = true;
     for (size_t i = 0; i < sizeof slot_ops && found->slots; i++) allowed[slot_ops[i]] = true;
+    allowed[IORING_OP_SEND_ZC] = allowed[IORING_OP_SENDMSG_ZC] =
+        found->features & PRI_URING_SEND_ZC;
     pri_uring_allow_calls(found->calls, allowed);
     int error = pri_uring_restrict(ring, found->features, allowed, env);
     if (!why) return error;
@@ -276,6 +281,8 @@ static int look(struct io_uring *ring, pri_uring_found *found, const pri_engine_
             ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST | PRI_URING_BUFFER_RING);
     if (!has_op(&list.probe, IORING_OP_SEND_ZC)) /* quirk born_with_zc */
         *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
+    if (!has_op(&list.probe, IORING_OP_SENDMSG_ZC))
+        *features &= ~(uint32_t)(PRI_URING_SEND_ZC | PRI_URING_ZC_REPORT);
     if (*features & PRI_URING_DONTFORK && io_uring_ring_dontfork(ring) < 0)
         *features &= ~(uint32_t)PRI_URING_DONTFORK;
     if (!has_op(&list.probe, PRI_IORING_OP_FIXED_FD_INSTALL))

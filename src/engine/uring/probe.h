@@ -20,6 +20,8 @@
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
     X(BUFFER_RING, "buffer_ring", "a leased receive holds its buffer while it waits")              \
     X(MULTISHOT_RECV, "multishot_recv", "one-shot receives that the engine re-arms")               \
+    X(SEND_ZC, "send_zc", "zero-copy sends are copied")                                            \
+    X(ZC_REPORT, "zc_report", "nobody counts the zero-copy sends that were copied")                \
     X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \
     X(TIMEOUT_UPDATE, "timeout_update", "the timer is removed and added when it moves")            \
     X(NOSIGNAL, "rwf_nosignal", "each write to a pipe keeps SIGPIPE off by its own means")         \

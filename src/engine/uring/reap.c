@@ -258,6 +258,48 @@ over:
     return true;
 }
 
+/* A zero-copy send is heard of twice, unless the kernel says at once that the memory is free: the bytes,
+ * and a notification.  An error is kept until then. */
+PRI_APART bool completed_zerocopy(uring *u, pri_step *step, int result, uint32_t flags,
+                                  pri_record *record)
+{
+    step_words *words = words_of(step);
+    bool        is_over = !(flags & IORING_CQE_F_MORE);
+    if (is_over) forget_cancel(words);
+    if (flags & IORING_CQE_F_NOTIF) {
+        pri_loop_count_zerocopy(u->loop, (uint32_t)result & PRI_IORING_NOTIF_USAGE_ZC_COPIED);
+        if (words->state & HELD) {
+            words->state = REPORTED;
+            report(record, step, 0, PRO_OK, 0);
+            return true;
+        }
+        result = (int)words->lease;
+    } else if (result > 0) {
+        report(record, step, result, PRO_OK, 0);
+        if (is_over) {
+            words->state = REPORTED;
+            return true;
+        }
+        words->state |= HELD;
+        record->flags = PRI_RECORD_MORE;
+        return true;
+    } else if (!is_over) {
+        words->lease = (uint32_t)result;
+        return false;
+    }
+    words->state &= ~(uint32_t)ZEROCOPY;
+    if (result == -EINVAL && u->features & PRI_URING_ZC_REPORT) { /* quirk zc_report_einval */
+        u->features &= ~(uint32_t)PRI_URING_ZC_REPORT;
+        submit_again(u, step, 0);
+        return false;
+    }
+    if (result == -EOPNOTSUPP || result == -ENOMEM || result == -ENOBUFS) {
+        submit_again(u, step, ONE_SHOT); /* no such thing here, or no memory may be locked */
+        return false;
+    }
+    return completed(u, step, result, false, record);
+}
+
 /* What a completion says; false: no record. */
 static bool completion(uring *u, const struct io_uring_cqe *cqe, pri_record *record)
 {
@@ -274,6 +316,7 @@ static bool completion(uring *u, const struct io_uring_cqe *cqe, pri_record *rec
         leased(u, step, result, cqe->flags, record);
         return true;
     }
+    if (words->state & ZEROCOPY) return completed_zerocopy(u, step, result, cqe->flags, record);
     give_unused(step, cqe->flags);
     if (step->kind == PRI_STEP_RECV && result >= 0 && words->state == IN_RING)
         step->handle->pri_engine[0] = cqe->flags & u->nonempty;

@@ -351,6 +351,12 @@ static int net_shutdown(const pro_env *env, intptr_t fd)
     return do_now(u, sqe, MADE_NOTHING);
 }
 
+static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
+{
+    intptr_t own = borrow(env, fd);
+    return own < 0 ? (int)own : give_back(fd, own, pri_os_net.associate(env, own, address));
+}
+
 static int net_local(const pro_env *env, intptr_t fd, pro_address *address)
 {
     intptr_t own = borrow(env, fd);
@@ -439,6 +445,7 @@ int pri_uring_slots_init(uring *u, uint32_t max)
     slots->net.bind = net_bind;
     slots->net.shutdown = net_shutdown;
     slots->net.close = net_close;
+    slots->net.associate = net_associate;
     slots->net.local = net_local;
     slots->net.peer = net_peer;
     slots->net.set = net_set;

@@ -118,7 +118,8 @@ PRI_IN_PLACE void fill_step(uring *u, pri_step *step, uint32_t state, struct io_
     }
     sqe->addr = (uintptr_t)step->data;
     sqe->len = (uint32_t)(step->len < LEN_MAX ? step->len : LEN_MAX);
-    if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL)) fill_other_transfer(sqe, step);
+    if (step->flags & (PRI_STEP_VECTORS | PRI_STEP_BY_CALL | PRI_STEP_HOLDS))
+        fill_other_transfer(sqe, step, u->features);
 }
 
 /* The submission queue is full: the step gets its entry in the next turn. */
