@@ -135,8 +135,8 @@ static void take_due(pri_wheel *wheel, int slot, bool is_over, uint64_t now_ns, 
     for (pri_link *l = head->next, *next; l != head; l = next) {
         next = l->next;
         if (is_over || deadline_of(l) <= now_ns) {
-            PRI_FETCH((char *)l -
-                      64); /* the lines around, for whoever runs it: all of them at once */
+            /* The lines around, for whoever runs it: all of them at once. */
+            PRI_FETCH((char *)l - 64);
             PRI_FETCH((char *)l + 64);
             pri_list_remove(l);
             pri_list_append(&taken, l);
