@@ -13,7 +13,12 @@
  *
  * pro_socket_adopt (net.h) makes such a stream of any descriptor that is one.  A file is one as well: read
  * and written from its position on, by the loop's pool of threads (blocking.h), since a disk never says that
- * it would wait. */
+ * it would wait.
+ *
+ * On Windows what is no socket is a HANDLE: a pipe of ours or any other that was opened for overlapped calls
+ * is done by the completion port; of all others (what a shell or the C library made, consoles, devices)
+ * each direction in use has a thread of the handle's own that makes the calls.  Such a call of a device that
+ * hears of no cancel ends late. */
 #ifndef PROACTOR_PIPE_H
 #define PROACTOR_PIPE_H
 
@@ -30,10 +35,12 @@ PRO_BEGIN_DECLS
  * functions here. */
 PRO_API int pro_pipe_pair(pro_socket *reader, pro_socket *writer, pro_loop *loop, pro_scope *scope);
 
-/* The same for two stream sockets connected with each other, both ways (Unix sockets without a name). */
+/* The same for two stream sockets connected with each other, both ways: Unix sockets without a name, on
+ * Windows a TCP connection of the loopback interface. */
 PRO_API int pro_socket_pair(pro_socket *a, pro_socket *b, pro_loop *loop, pro_scope *scope);
 
-/* The same for two datagram sockets, each the peer of the other. */
+/* The same for two datagram sockets, each the peer of the other; on Windows UDP, which drops what finds no
+ * room. */
 PRO_API int pro_datagram_pair(pro_datagram *a, pro_datagram *b, pro_loop *loop, pro_scope *scope);
 
 typedef enum pro_standard { PRO_STDIN, PRO_STDOUT, PRO_STDERR } pro_standard;

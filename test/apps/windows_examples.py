@@ -4,6 +4,7 @@
 What they print is made by the same sources as on Linux, where examples.py looks at it closely; here each
 runs once, with native clients and servers on the other side.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -93,6 +94,48 @@ def a_drain_finishes_what_was_started():
         equal(harness.recv_all(sock), b"done\n", "what follows the signal")
     status, lines = server.wait()
     equal((status, lines[-1]), (0, "drain: 5 started, 5 done, 0 canceled"), "its end")
+
+
+@case
+def a_filter_takes_whatever_its_standard_streams_are():
+    # Pipes, files and nothing, all of them handles whose calls wait.
+    text = b"".join(b"line %d\n" % i for i in range(20000))
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = os.path.join(folder, "in"), os.path.join(folder, "out")
+        with open(source, "wb") as file:
+            file.write(text)
+        for file_in, file_out in ((False, False), (True, False), (False, True), (True, True)):
+            with contextlib.ExitStack() as stack:
+                args = {"input": text, "capture_output": True}
+                if file_in:
+                    args = {"stdin": stack.enter_context(open(source, "rb")), "stdout": subprocess.PIPE}
+                if file_out:
+                    args.pop("capture_output", None)
+                    args["stdout"] = stack.enter_context(open(target, "wb"))
+                done = subprocess.run(command("bin/examples/filter.exe"), timeout=harness.LIMIT_S,
+                                      check=True, **args)
+            out = done.stdout
+            if file_out:
+                with open(target, "rb") as file:
+                    out = file.read()
+            check(out == text.upper(), f"from a file {file_in}, to a file {file_out}: {len(out)} bytes")
+    equal(run("bin/examples/filter.exe"), [], "of nothing")
+
+
+@case
+def a_filter_ends_when_nobody_reads_any_more():
+    done = subprocess.Popen(command("bin/examples/filter.exe"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    done.stdin.write(b"one\n")
+    done.stdin.flush()
+    equal(done.stdout.readline(), b"ONE\n", "the first line")
+    done.stdout.close()
+    with contextlib.suppress(BrokenPipeError): # however much it takes
+        for _ in range(10000):
+            done.stdin.write(b"more\n" * 1000)
+    with contextlib.suppress(BrokenPipeError):
+        done.stdin.close()
+    equal((done.wait(harness.LIMIT_S), done.stderr.read().split(b":")[0]), (1, b"filter"), "its end")
 
 
 @case

@@ -103,19 +103,22 @@ uint64_t t_os_clock_ns(void)
 /* Nothing in the tests comes near it. */
 #define HANDLES_MAX 1024
 
-/* Files, sockets among them, and completion ports; threads and their like come and go. */
+/* Files, sockets and pipes among them, completion ports, processes, jobs; threads and their like come and
+ * go. */
 typedef NTSTATUS NTAPI query_call(HANDLE, OBJECT_INFORMATION_CLASS, void *, ULONG, ULONG *);
 
 static bool is_counted(query_call *query, HANDLE handle)
 {
+    static const wchar_t *const names[] = {L"File", L"IoCompletion", L"Process", L"Job"};
     union {
         PUBLIC_OBJECT_TYPE_INFORMATION info;
         char                           room[1024];
     } type;
     if (query(handle, ObjectTypeInformation, &type, sizeof type, NULL) != 0) return false;
     const UNICODE_STRING *name = &type.info.TypeName;
-    return wcsncmp(name->Buffer, L"File", name->Length / 2) == 0 ||
-           wcsncmp(name->Buffer, L"IoCompletion", name->Length / 2) == 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (wcsncmp(name->Buffer, names[i], name->Length / 2) == 0) return true;
+    return false;
 }
 
 int t_os_descriptors(void)
@@ -142,8 +145,10 @@ void t_os_descriptors_restore(void) { atomic_store(&exhausted, false); }
 int t_os_fault(void *ctx, const char *call)
 {
     (void)ctx;
-    bool opens = strcmp(call, "socket") == 0 || strcmp(call, "file_open") == 0;
-    return atomic_load(&exhausted) && opens ? WSAEMFILE : 0;
+    static const char *const opens[] = {"socket", "file_open", "pipe", "socketpair", "open"};
+    bool                     is_one = false;
+    for (size_t i = 0; i < sizeof opens / sizeof *opens; i++) is_one |= strcmp(call, opens[i]) == 0;
+    return is_one && atomic_load(&exhausted) ? WSAEMFILE : 0;
 }
 
 /* ---- How fast we are ------------------------------------------------------------------------- */

@@ -1,10 +1,17 @@
-/* What tests of processes, files and names need of the system: world_posix.c. */
+/* What tests of processes, files and names need of the system: world_posix.c, world_win.c. */
 #ifndef TEST_LIB_WORLD_H
 #define TEST_LIB_WORLD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef _WIN32
+#define T_SIGNAL SIGINT /* Ctrl-C */
+#else
+#define T_SIGNAL SIGTERM
+#endif
 
 /* A path in the step's own directory, new with every call; lives as long as the sentence. */
 const char *t_path(const char *name);
@@ -27,6 +34,18 @@ intptr_t t_pattern_file(const char *path, size_t len, unsigned key);
 size_t t_read_all(intptr_t fd, char *buf, size_t size);
 void   t_write_fd(intptr_t fd, const char *text);
 void   t_close_fd(intptr_t fd);
+
+/* Are there signals between processes, numbers of descriptors, /proc? */
+bool t_is_posix(void);
+
+/* Two ends of a pipe as other programs make them: their calls wait. */
+void t_pipe(intptr_t fds[2]);
+
+/* A program that takes "sh", "-c", a script and its arguments: the shell, or what stands for it. */
+const char *t_shell(void);
+
+/* The signal that every system has (T_SIGNAL) comes to this process; soon. */
+void t_raise(void);
 
 /* Has this process a child, alive or a zombie? */
 bool t_has_children(void);

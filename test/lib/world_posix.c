@@ -96,6 +96,20 @@ void t_write_fd(intptr_t fd, const char *text)
 
 void t_close_fd(intptr_t fd) { MUST(close((int)fd)); }
 
+void t_pipe(intptr_t fds[2])
+{
+    int made[2];
+    MUST(pipe2(made, O_CLOEXEC));
+    fds[0] = made[0];
+    fds[1] = made[1];
+}
+
+bool t_is_posix(void) { return true; }
+
+const char *t_shell(void) { return "sh"; }
+
+void t_raise(void) { raise(T_SIGNAL); }
+
 bool t_has_children(void)
 {
     siginfo_t info = {.si_pid = 0};

@@ -15,7 +15,8 @@
  *     that is not to be, or fails, a last result goes to the ready list;
  *   - wake: a packet without an OVERLAPPED, at most one at a time; and the timer's (timer.c);
  *   - a step of readiness: its packet is that of another handle (poll.c);
- *   - a step with a name beside its data, or of many messages (message.c).
+ *   - a step with a name beside its data, or of many messages (message.c);
+ *   - a step on what is no socket (stream.c), and perhaps of one whose calls wait (helper.c).
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
  * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
@@ -99,6 +100,12 @@ void pri_iocp_post(const iocp *io, ULONG_PTR key)
     while (!PostQueuedCompletionStatus(io->port, 0, key, NULL)) Sleep(1);
 }
 
+void pri_iocp_post_step(const iocp *io, pri_step *step, DWORD bytes)
+{
+    OVERLAPPED *overlapped = &words_of(step)->overlapped;
+    while (!PostQueuedCompletionStatus(io->port, bytes, 0, overlapped)) Sleep(1);
+}
+
 static bool is_poll(const pri_step *step)
 {
     return step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
@@ -110,6 +117,7 @@ static int result_of(pri_step *step, const OVERLAPPED_ENTRY *entry, int64_t *val
     DWORD bytes, flags;
     if (is_poll(step)) return pri_iocp_poll_result(step, value);
     *value = entry->dwNumberOfBytesTransferred;
+    if (is_stream(step)) return pri_iocp_stream_result(step);
     if (entry->lpOverlapped->Internal == 0) return 0;
     if (WSAGetOverlappedResult((SOCKET)step->handle->pri_fd, entry->lpOverlapped, &bytes, FALSE,
                                &flags))
@@ -125,9 +133,13 @@ static int attach(iocp *io, pro_handle *handle)
 {
     handle_words *words = words_of_handle(handle);
     if (words->attached) return 0;
-    words->accepting = NONE;
+    if (handle->pri_kind == PRI_LISTENER) words->accepting = NONE;
     int fault = pri_os_fault(io->env, "CreateIoCompletionPort");
     if (fault) return -fault;
+    if (handle->pri_family & PRI_PLAIN) {
+        int error = pri_iocp_stream_attach(io, handle);
+        if (error || words->waits) return error;
+    }
     HANDLE file = (HANDLE)handle->pri_fd;
     pri_loop_count_system_call(io->loop);
     if (!CreateIoCompletionPort(file, io->port, 0, 0)) return (int)GetLastError();
@@ -145,13 +157,13 @@ static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 {
     const pri_side    *side = step->data;
     const pro_message *first = step->data;
-    bool               is_batch = step->flags & PRI_STEP_BY_CALL;
-    const pro_vec  whole = {is_batch ? first->buf : step->data, is_batch ? first->len : step->len};
-    bool           vectors = step->flags & PRI_STEP_VECTORS;
-    const pro_vec *vec = vectors ? &side->vecs[side->first] : &whole;
-    size_t         count = vectors ? side->count - side->first : 1;
-    ULONG          room = LEN_MAX;
-    DWORD          used = 0;
+    bool               batch = is_batch(step);
+    const pro_vec      whole = {batch ? first->buf : step->data, batch ? first->len : step->len};
+    bool               vectors = step->flags & PRI_STEP_VECTORS;
+    const pro_vec     *vec = vectors ? &side->vecs[side->first] : &whole;
+    size_t             count = vectors ? side->count - side->first : 1;
+    ULONG              room = LEN_MAX;
+    DWORD              used = 0;
     while (used < count && used < PRO_VECS_MAX && room > 0) {
         WSABUF *piece = &pieces[used];
         piece->buf = vec[used].base;
@@ -166,13 +178,14 @@ static DWORD pieces_of(const pri_step *step, WSABUF *pieces)
 
 static bool is_message(const pri_step *step)
 {
-    return step->flags & (PRI_STEP_MESSAGE | PRI_STEP_BY_CALL);
+    return step->flags & PRI_STEP_MESSAGE || is_batch(step);
 }
 
 static int call_recv(iocp *io, pri_step *step, DWORD *bytes)
 {
     DWORD flags = 0, count = pieces_of(step, io->pieces);
     if (is_message(step)) return pri_iocp_message_call(io, step, io->pieces, count, bytes);
+    if (is_stream(step)) return pri_iocp_stream_call(io, step, io->pieces, bytes);
     int fault = pri_os_fault(io->env, "recv");
     if (fault) return -fault;
     int result = WSARecv((SOCKET)step->handle->pri_fd, io->pieces, count, bytes, &flags,
@@ -184,6 +197,7 @@ static int call_send(iocp *io, pri_step *step, DWORD *bytes)
 {
     DWORD count = pieces_of(step, io->pieces);
     if (is_message(step)) return pri_iocp_message_call(io, step, io->pieces, count, bytes);
+    if (is_stream(step)) return pri_iocp_stream_call(io, step, io->pieces, bytes);
     int fault = pri_os_fault(io->env, "send");
     if (fault) return -fault;
     int result = WSASend((SOCKET)step->handle->pri_fd, io->pieces, count, bytes, 0,
@@ -282,11 +296,15 @@ static void iocp_start(pro_loop *loop, pri_step *step)
  * could not be finished is pending as before, with the wish forgotten; but by then the thread has tried. */
 static void iocp_cancel(pro_loop *loop, pri_step *step)
 {
-    const iocp *io = iocp_of(loop);
+    iocp *io = iocp_of(loop);
     HANDLE      file = is_poll(step) ? io->afd : (HANDLE)step->handle->pri_fd;
     OVERLAPPED *overlapped = /* of a step on the ready list no more one, but completed */
         is_poll(step) ? pri_iocp_poll_overlapped(step) : &words_of(step)->overlapped;
     *canceled_of(step) = true;
+    if (words_of_handle(step->handle)->waits) {
+        pri_iocp_helper_cancel(step);
+        return;
+    }
     for (int i = 0; i < CANCEL_TRIES; i++) {
         pri_loop_count_system_call(loop);
         bool failed = pri_os_fault(io->env, "CancelIoEx") || !CancelIoEx(file, overlapped);
@@ -299,6 +317,7 @@ static void iocp_detach(pro_loop *loop, pro_handle *handle)
     /* A socket leaves its port as it is closed. */
     if (handle->pri_kind == PRI_POLLABLE) pri_iocp_poll_detach(iocp_of(loop), handle);
     if (handle->pri_kind == PRI_DATAGRAM) pri_iocp_message_detach(iocp_of(loop), handle);
+    if (words_of_handle(handle)->waits) pri_iocp_helper_detach(iocp_of(loop), handle);
     memset(handle->pri_engine, 0, sizeof handle->pri_engine);
 }
 
@@ -350,13 +369,16 @@ static int ours(const pri_step *step, int error)
     int mine = pri_os_error(error);
     /* What a datagram socket hears of a port where nobody listens. */
     if (step->handle->pri_kind == PRI_DATAGRAM && mine == PRO_ECONNRESET) return PRO_ECONNREFUSED;
-    bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN; /* before it was accepted */
+    if (is_stream(step) && mine == PRO_ENOTCONN) return PRO_EPIPE; /* a pipe that was cut */
+    bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN;    /* before it was accepted */
     return gone && step->kind == PRI_STEP_ACCEPT ? PRO_ECONNABORTED : mine;
 }
 
-/* The system is done with the step; what it said, by either door, becomes a record. */
-static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_record *record)
+/* The system is done with the step; what it said, by either door, becomes a record.  false: nothing was
+ * said, and the step goes on. */
+static bool record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_record *record)
 {
+    bool again = false;
     *record = (pri_record){.step = step, .value = bytes};
     if (step->kind == PRI_STEP_ACCEPT)
         error = accepted(io, step, error, record);
@@ -364,9 +386,17 @@ static void record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
         error = update(io, (SOCKET)step->handle->pri_fd, SO_UPDATE_CONNECT_CONTEXT, NONE);
     else if (is_message(step))
         error = pri_iocp_message_done(io, step, error, &record->value);
-    if (!error) return;
+    else if (is_stream(step))
+        error = pri_iocp_stream_done(step, error, bytes, &again);
+    if (again && !*canceled_of(step)) {
+        call(io, step);
+        return false;
+    }
+    if (again) error = ERROR_OPERATION_ABORTED;
+    if (!error) return true;
     record->error = ours(step, error);
     record->system = error;
+    return true;
 }
 
 /* ---- Turning ---------------------------------------------------------------------------------- */
@@ -377,7 +407,7 @@ static int turn_ready(iocp *io, pri_record *records, int max)
     while (made < max && io->ready) {
         pri_step *step = take_ready(io);
         int       error = words_of(step)->ready.error;
-        record_of(io, step, error, words_of(step)->ready.bytes, &records[made++]);
+        made += record_of(io, step, error, words_of(step)->ready.bytes, &records[made]);
     }
     return made;
 }
@@ -391,7 +421,7 @@ static int turn_packets(iocp *io, DWORD timeout_ms, pri_record *records, int max
         if (!step) continue;
         int64_t value;
         int     error = result_of(step, entry, &value);
-        record_of(io, step, error, value, &records[made++]);
+        made += record_of(io, step, error, value, &records[made]);
     }
     return count < 0 ? count : made;
 }

@@ -29,13 +29,21 @@ _Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has ro
 
 /* pro_handle.pri_engine. */
 typedef struct handle_words {
-    bool   attached;
-    bool   skips;       /* no packet for a call that succeeds at once */
-    bool   canceled[2]; /* by direction: of the step that is started, or was last */
-    SOCKET accepting;
+    bool     attached;
+    bool     skips;       /* no packet for a call that succeeds at once */
+    bool     canceled[2]; /* by direction: of the step that is started, or was last */
+    bool     waits;       /* its calls wait, and so threads make them (helper.c) */
+    bool     is_pipe;     /* of Windows, so that a read of nothing is no end */
+    uint16_t room;        /* of a pipe: what one write may have; 0: no limit */
     union {
-        struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
-        struct pri_iocp_names *names; /* of a datagram socket, made by its first batch */
+        struct {
+            SOCKET accepting;
+            union {
+                struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
+                struct pri_iocp_names *names; /* of a datagram socket, made by its first batch */
+            };
+        };
+        struct pri_iocp_helper *helpers[2]; /* of one that waits, by direction */
     };
 } handle_words;
 
@@ -78,8 +86,22 @@ static inline bool *canceled_of(const pri_step *step)
     return &words_of_handle(step->handle)->canceled[writes];
 }
 
+/* Many messages in one step; a step on what is no socket. */
+static inline bool is_batch(const pri_step *step)
+{
+    return step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind == PRI_DATAGRAM;
+}
+
+static inline bool is_stream(const pri_step *step)
+{
+    return step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind != PRI_DATAGRAM;
+}
+
 /* A packet that is ours.  Any thread. */
 void pri_iocp_post(const iocp *io, ULONG_PTR key);
+
+/* The same for a step, which is done then: one like the system's. */
+void pri_iocp_post_step(const iocp *io, pri_step *step, DWORD bytes);
 
 /* timer.c ------------------------------------------------------------------------------------- */
 
@@ -116,5 +138,33 @@ int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count,
 int pri_iocp_message_done(iocp *io, pri_step *step, int error, int64_t *value);
 
 void pri_iocp_message_detach(iocp *io, pro_handle *handle);
+
+/* stream.c ------------------------------------------------------------------------------------ */
+
+/* A handle that is no socket, at its first step: 0 or a number. */
+int pri_iocp_stream_attach(iocp *io, pro_handle *handle);
+
+/* A step on one: make the call over the first of its pieces, as those of iocp.c. */
+int pri_iocp_stream_call(iocp *io, pri_step *step, const WSABUF *piece, DWORD *bytes);
+
+/* What its packet says: 0 or a number. */
+int pri_iocp_stream_result(const pri_step *step);
+
+/* It is over: 0 or a number for the record.  *again: it was nothing, and is to be started once more. */
+int pri_iocp_stream_done(const pri_step *step, int error, int64_t bytes, bool *again);
+
+/* helper.c ------------------------------------------------------------------------------------ */
+
+/* Let a thread read or write: WSA_IO_PENDING, or a number. */
+int pri_iocp_helper_call(iocp *io, pri_step *step, void *buf, DWORD len);
+
+/* What came of it. */
+int pri_iocp_helper_result(const pri_step *step);
+
+/* Let the call end. */
+void pri_iocp_helper_cancel(const pri_step *step);
+
+/* The threads of the handle, which have nothing to do, end. */
+void pri_iocp_helper_detach(iocp *io, pro_handle *handle);
 
 #endif

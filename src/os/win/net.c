@@ -14,7 +14,7 @@
 #include <limits.h>
 
 #include "os/os.h"
-#include "os/win/win.h"
+#include "os/win/pipe.h"
 
 #include <mstcpip.h>
 #include <mswsock.h>
@@ -156,6 +156,7 @@ static void hear_unreachable(intptr_t fd, BOOL on)
 
 /* ---- Making and ending ---------------------------------------------------------------------- */
 
+/* What is no socket says so, and is a handle of another kind. */
 static void net_close(const pro_env *env, intptr_t fd, int abortive)
 {
     (void)env;
@@ -163,7 +164,7 @@ static void net_close(const pro_env *env, intptr_t fd, int abortive)
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt((SOCKET)fd, SOL_SOCKET, SO_LINGER, (const char *)&now, sizeof now);
     }
-    closesocket((SOCKET)fd);
+    if (closesocket((SOCKET)fd) != 0) CloseHandle((HANDLE)fd);
 }
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
@@ -187,15 +188,17 @@ static intptr_t net_open(const pro_env *env, int family, int datagram, int nonbl
     return error;
 }
 
-/* The blocking mode means nothing to overlapped calls, but it is what was asked for; and it shows
- * whether this is a socket at all. */
+/* The blocking mode means nothing to overlapped calls, but it is what was asked for.  What is no socket has
+ * none, and may be a stream all the same. */
 static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
 {
     int error = pri_os_fault(env, "ioctlsocket");
     if (!error) error = pri_win_sockets();
     if (error) return error;
     u_long on = nonblocking != 0;
-    return answer(ioctlsocket((SOCKET)fd, FIONBIO, &on));
+    error = answer(ioctlsocket((SOCKET)fd, FIONBIO, &on));
+    bool is_other = error && !pri_win_is_socket((HANDLE)fd);
+    return is_other && GetFileType((HANDLE)fd) != FILE_TYPE_UNKNOWN ? 0 : error;
 }
 
 /* Another SOCKET of the same thing; what is no socket is refused. */
@@ -312,4 +315,7 @@ const pri_net pri_os_net = {
     .get = net_get,
     .associate = net_associate,
     .group = net_group,
+    .pair = pri_win_pair,
+    .look = pri_win_look,
+    .standard = pri_win_standard,
 };
