@@ -10,7 +10,18 @@
  * pro_loop_run returns after the child's end.
  *
  * On Linux, by vfork and pidfd, on a thread of the loop's pool, since that takes as long as the program
- * file takes to be found and mapped.  PRO_ENOTSUP in the simulator and on Windows, as yet. */
+ * file takes to be found and mapped.  PRO_ENOTSUP in the simulator.
+ *
+ * On Windows, by CreateProcess: descriptors are HANDLEs, all text is UTF-8, and
+ *   the program     is looked for as it is called and with .exe; a batch file is PRO_EACCES: cmd.exe has quoting
+ *                   rules of its own, so whoever wants one runs cmd.exe
+ *   arguments       become a command line by the rules of CommandLineToArgvW; args[0] has no quotation mark
+ *   environment     one that is given gets this process's SystemRoot, if it has none
+ *   numbers         0, 1, 2 are the standard handles; from 3 on those of the child's C library
+ *   a group         is a job, and the child the first of a console group; a session has no console either
+ *   signals         SIGKILL (9) and SIGTERM (15) end the child, or its group, at once; SIGINT (2) goes to a
+ *                   group as Ctrl-Break over the console in common, else PRO_ENOTSUP; all others PRO_EINVAL
+ *   the exit code   has 32 bits, and is told as it is: what crashed has one like 0xC0000005 */
 #ifndef PROACTOR_PROCESS_H
 #define PROACTOR_PROCESS_H
 
@@ -22,7 +33,7 @@ PRO_BEGIN_DECLS
 
 /* What the child has under one descriptor number. */
 typedef enum pro_stdio_kind {
-    PRO_STDIO_NULL,    /* /dev/null */
+    PRO_STDIO_NULL,    /* /dev/null, NUL */
     PRO_STDIO_INHERIT, /* what this process has under that number */
     PRO_STDIO_GIVEN,   /* `descriptor`, which stays the caller's */
     PRO_STDIO_READ,    /* the child reads what we write: a pipe */
@@ -34,7 +45,8 @@ typedef struct pro_stdio {
     pro_stdio_kind kind;
 
     /* Of PRO_STDIO_GIVEN: what the child gets.  Of READ, WRITE and BOTH, when the spawn completes with
-     * PRO_OK: our end, the caller's from then; close-on-exec and blocking.  Else untouched. */
+     * PRO_OK: our end, the caller's from then; close-on-exec and blocking, on Windows not inherited and
+     * for overlapped calls.  Else untouched. */
     intptr_t descriptor;
 } pro_stdio;
 
@@ -63,13 +75,13 @@ typedef struct pro_process {
     pro_handle handle;
 
     /* Internal. */
-    pro_op  pri_inner; /* the job that starts the child, then the wait for its end */
-    pro_op *pri_spawner;
-    void   *pri_plan;
-    int32_t pri_pid;
-    int32_t pri_error; /* of the last child, or why there is none: PRO_OK, and */
-    int64_t pri_status;
-    uint8_t pri_group;
+    pro_op   pri_inner; /* the job that starts the child, then the wait for its end */
+    pro_op  *pri_spawner;
+    void    *pri_plan;
+    int32_t  pri_pid;
+    int32_t  pri_error; /* of the last child, or why there is none: PRO_OK, and */
+    int64_t  pri_status;
+    intptr_t pri_group; /* 0: the child leads none */
 } pro_process;
 
 /* Make p a process handle of the loop, in scope (NULL: the loop's root), without a child as yet.
@@ -87,8 +99,8 @@ PRO_API void pro_process_init(pro_process *p, pro_loop *loop, pro_scope *scope);
 PRO_API void pro_spawn(pro_op *op, pro_process *p, const pro_spawn_options *options,
                        pro_handler *done);
 
-/* Complete when the child has ended, or on the next turn if it has.  Value: its exit code, 0 to 255, or
- * PRO_SIGNALED + the signal that ended it.  Initiated behind a spawn it waits for that, and fails with
+/* Complete when the child has ended, or on the next turn if it has.  Value: its exit code, 0 to 255 (but on
+ * Windows, see above), or PRO_SIGNALED + the signal that ended it.  Initiated behind a spawn it waits for that, and fails with
  * it.  Several may wait; canceling one leaves the child and the others alone.
  * Ours until the handler: op.  Errors: that of the spawn, if there is no child because it failed;
  * PRO_ENOENT (there was none yet, or the program waited for it by itself), PRO_ECANCELED, PRO_ETIMEDOUT, PRO_ECLOSED. */

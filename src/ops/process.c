@@ -41,7 +41,7 @@ static void exit_record(pro_op *op, const pri_record *record)
     pro_handle  *handle = &p->handle;
     pro_loop    *loop = handle->pri_loop;
     bool         is_closing = handle->pri_state == PRI_HANDLE_CLOSING;
-    int          error = pri_os_child_reap(handle->pri_fd, &p->pri_status);
+    int          error = pri_os_child_reap(handle->pri_fd, p->pri_group, &p->pri_status);
     if (pri_os_error(error) == PRO_EAGAIN) {
         if (is_closing) kill_child(p);
         if (!is_closing) op->pri_cause = 0; /* a scope's cancel: its end is no less awaited */
@@ -88,8 +88,8 @@ static void on_started(pro_op *inner)
     pro_process *p = inner->user;
     pro_op      *op = p->pri_spawner;
     int          error = inner->error;
-    intptr_t     fd;
-    int64_t      pid = pri_os_child_end(&p->handle.pri_loop->env, p->pri_plan, &fd);
+    intptr_t     fd, group;
+    int64_t      pid = pri_os_child_end(&p->handle.pri_loop->env, p->pri_plan, &fd, &group);
     p->pri_spawner = NULL;
     p->pri_plan = NULL;
     if (error == PRO_ECANCELED && op->pri_cause) error = -(int)op->pri_cause;
@@ -97,6 +97,7 @@ static void on_started(pro_op *inner)
         p->handle.pri_fd = fd;
         p->handle.pri_flags &= (uint8_t)~PRI_HANDLE_BARE;
         p->pri_pid = (int32_t)pid;
+        p->pri_group = group;
         await_exit(p);
     } else {
         p->pri_error = error;
@@ -123,7 +124,6 @@ static void spawn_head(pro_op *op)
     pri_op_wait(op);
     p->pri_spawner = op;
     p->pri_plan = plan;
-    p->pri_group = (options->flags & (PRO_SPAWN_GROUP | PRO_SPAWN_SESSION)) != 0;
     p->pri_inner.user = p;
     p->pri_inner.scope = p->handle.pri_scope;
     pro_run_blocking_wait_at(op->pri_site, &p->pri_inner, loop, start_child, plan, on_started);

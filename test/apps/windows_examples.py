@@ -139,6 +139,30 @@ def a_filter_ends_when_nobody_reads_any_more():
 
 
 @case
+def a_supervisor_starts_its_program_again_until_it_ends_well():
+    with tempfile.TemporaryDirectory() as folder:
+        flag = os.path.join(folder, "flag")
+        open(flag, "w", encoding="ascii").close()
+        # The first time there is such a file, which goes away, and the program fails.
+        script = f"if exist Z:{flag} (del Z:{flag}& exit 3) else exit 0".replace("/", "\\")
+        done = subprocess.run(command("bin/examples/supervise.exe", "cmd", "/c", script),
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=harness.LIMIT_S, check=False)
+    lines = done.stdout.decode("ascii", "replace").splitlines()
+    equal((done.returncode, [line for line in lines if "process" not in line]),
+          (0, ["supervise: ended with 3", "supervise: ended with 0", "supervise: 2 starts"]), "what it says")
+
+
+@case
+def a_supervisor_that_is_interrupted_leaves_no_child():
+    supervisor = harness.Program(*command("bin/examples/supervise.exe", harness.path("bin/examples/relay.exe"),
+                                          "127.0.0.1:0", "127.0.0.1:1"))
+    supervisor.wait_output(r"started, process (\d+)")
+    supervisor.signal(signal.SIGINT)
+    lines = supervisor.wait()[1]
+    equal(lines[-2:], ["supervise: ended by signal 15", "supervise: 1 starts"], "its end")
+
+
+@case
 def a_program_that_uses_the_dll_finds_all_of_it_there():
     with tempfile.TemporaryDirectory() as folder:
         program = shutil.copy(harness.path("test/with-dll.exe"), folder)

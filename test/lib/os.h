@@ -30,6 +30,9 @@ uint64_t t_os_clock_ns(void);
 /* How many descriptors are open; -1 where that cannot be told. */
 int t_os_descriptors(void);
 
+/* So many of them are the test library's own, and stay. */
+void t_os_descriptors_keep(int count);
+
 /* Let no further descriptor be had, and undo it.  false: not possible here. */
 bool t_os_descriptors_exhaust(void);
 void t_os_descriptors_restore(void);

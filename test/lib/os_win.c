@@ -121,6 +121,10 @@ static bool is_counted(query_call *query, HANDLE handle)
     return false;
 }
 
+static atomic_int kept;
+
+void t_os_descriptors_keep(int count) { atomic_fetch_add(&kept, count); }
+
 int t_os_descriptors(void)
 {
     FARPROC     proc = GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQueryObject");
@@ -128,7 +132,7 @@ int t_os_descriptors(void)
     int         count = 0;
     for (uintptr_t value = 4; value < 4 * HANDLES_MAX; value += 4)
         count += is_counted(query, (HANDLE)value);
-    return count;
+    return count - atomic_load(&kept);
 }
 
 /* There is no limit that a process could set for itself. */

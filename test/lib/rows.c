@@ -6,6 +6,8 @@
 
 static const char itself[] = "a world has one thread, which cannot wait for itself";
 static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
+static const char processes[] = "child processes: a world has none (PRO_ENOTSUP)";
+static const char raised[] = "signals of the system: a world has none";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
 struct row {
@@ -77,32 +79,7 @@ static const struct row sim[] = {
     {"a_file_is_always_ready", readiness},
     {"a_poll_for_something_else_is_an_error", readiness},
     {"random_polls_complete_exactly_once", readiness},
-};
-
-/* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
- * not on Windows as yet. */
-static const char processes[] = "child processes: not on this engine as yet (PRO_ENOTSUP)";
-static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
-static const char raised[] = "signals of the system: a world has none, Windows has console events";
-static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
-
-static const struct row system_rows[] = {
-    {"a_signal_completes_the_waits_of_all_loops", raised},
-    {"a_signal_that_comes_between_two_waits_is_told_to_the_second", raised},
-    {"a_wait_for_a_signal_that_does_not_come_ends_once", raised},
-    {"a_signal_that_nobody_can_hear_is_an_error", raised},
-    {"a_file_is_copied_to_a_socket_whole", copying},
-    {"a_copy_has_its_place_among_the_sends", copying},
-    {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
-    {"a_copy_of_a_file_that_is_too_short_says_so", copying},
-    {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
-    {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
-    {"a_copy_that_cannot_begin_is_an_error", copying},
-    {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
-    {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
-    {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
-    {"a_poll_says_that_the_other_side_is_gone",
-     "a pair is TCP here, where the end of one direction is not the end of the other"},
+    {"a_child_gets_every_argument_as_it_is", processes},
     {"a_child_ends_with_its_exit_code_or_its_signal", processes},
     {"a_child_gets_its_arguments_environment_and_directory", processes},
     {"a_spawn_that_fails_says_why_and_leaves_nothing", processes},
@@ -120,6 +97,30 @@ static const struct row system_rows[] = {
     {"a_child_that_somebody_else_waited_for_is_no_success", processes},
     {"a_spawn_without_descriptors_says_so_and_works_later", processes},
     {"a_spawn_canceled_closed_or_timed_out_completes_once_and_leaves_no_child", processes},
+    {"a_signal_completes_the_waits_of_all_loops", raised},
+    {"a_signal_that_comes_between_two_waits_is_told_to_the_second", raised},
+    {"a_wait_for_a_signal_that_does_not_come_ends_once", raised},
+    {"a_signal_that_nobody_can_hear_is_an_error", raised},
+};
+
+/* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
+ * not on Windows as yet. */
+static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
+static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
+
+static const struct row system_rows[] = {
+    {"a_file_is_copied_to_a_socket_whole", copying},
+    {"a_copy_has_its_place_among_the_sends", copying},
+    {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
+    {"a_copy_of_a_file_that_is_too_short_says_so", copying},
+    {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
+    {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
+    {"a_copy_that_cannot_begin_is_an_error", copying},
+    {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
+    {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
+    {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
+    {"a_poll_says_that_the_other_side_is_gone",
+     "a pair is TCP here, where the end of one direction is not the end of the other"},
     {"a_watched_directory_tells_what_happens_to_its_entries", watching},
     {"both_halves_of_a_renaming_are_told_as_a_pair", watching},
     {"changes_that_came_together_are_told_together", watching},
@@ -133,8 +134,13 @@ static const struct row system_rows[] = {
 /* What is not on Windows as yet. */
 static const char leases[] = "leases of buffers: not on this engine as yet (PRO_ENOTSUP)";
 
+static const char other[] = "signals between processes: Windows has none";
+
 static const struct row iocp[] = {
     {"a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer", leases},
+    {"a_child_starts_with_no_signal_blocked_or_ignored", other},
+    {"a_child_that_somebody_else_waited_for_is_no_success",
+     "a child's end is told to all who have a handle, so nobody can take it from the others"},
     {"a_leased_receive_has_its_bytes_in_a_buffer_of_the_pool", leases},
     {"a_leased_receive_takes_no_more_than_a_buffer_holds", leases},
     {"a_lease_that_was_taken_stays_until_it_is_given", leases},

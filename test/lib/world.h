@@ -2,16 +2,9 @@
 #ifndef TEST_LIB_WORLD_H
 #define TEST_LIB_WORLD_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#ifdef _WIN32
-#define T_SIGNAL SIGINT /* Ctrl-C */
-#else
-#define T_SIGNAL SIGTERM
-#endif
 
 /* A path in the step's own directory, new with every call; lives as long as the sentence. */
 const char *t_path(const char *name);
@@ -44,7 +37,8 @@ void t_pipe(intptr_t fds[2]);
 /* A program that takes "sh", "-c", a script and its arguments: the shell, or what stands for it. */
 const char *t_shell(void);
 
-/* The signal that every system has (T_SIGNAL) comes to this process; soon. */
+/* A signal that a program can hear; and it comes to this process, soon. */
+int  t_signal(void);
 void t_raise(void);
 
 /* Has this process a child, alive or a zombie? */

@@ -108,7 +108,9 @@ bool t_is_posix(void) { return true; }
 
 const char *t_shell(void) { return "sh"; }
 
-void t_raise(void) { raise(T_SIGNAL); }
+int t_signal(void) { return SIGTERM; }
+
+void t_raise(void) { raise(t_signal()); }
 
 bool t_has_children(void)
 {

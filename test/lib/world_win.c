@@ -1,8 +1,10 @@
 /* lib/world.h on Windows.  Descriptors are handles, most of them made for overlapped calls. */
 #include "lib/world.h"
 
+#include "lib/os.h"
 #include "lib/test.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,13 +212,25 @@ void t_odd_signals(bool odd)
     NOT_HERE();
 }
 
-/* A console of our own, since no other has to be there, and nobody else hears of it. */
+/* A console of our own, since no other has to be there, and nobody else hears of it; the standard handles
+ * stay what they are. */
+static void make_console(void)
+{
+    static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
+    HANDLE             handles[3];
+    int                before = t_os_descriptors();
+    for (int i = 0; i < 3; i++) handles[i] = GetStdHandle(names[i]);
+    FreeConsole();
+    MUST(AllocConsole());
+    for (int i = 0; i < 3; i++) SetStdHandle(names[i], handles[i]);
+    t_os_descriptors_keep(t_os_descriptors() - before);
+}
+
+int t_signal(void) { return SIGINT; } /* Ctrl-C */
+
 void t_raise(void)
 {
     static atomic_bool has_console;
-    if (!atomic_exchange(&has_console, true)) {
-        FreeConsole();
-        MUST(AllocConsole());
-    }
+    if (!atomic_exchange(&has_console, true)) make_console();
     MUST(GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0));
 }

@@ -16,6 +16,7 @@
  *   - wake: a packet without an OVERLAPPED, at most one at a time; and the timer's (timer.c);
  *   - a step of readiness: its packet is that of another handle (poll.c);
  *   - a step with a name beside its data, or of many messages (message.c);
+ *   - the end of a child (child.c);
  *   - a step on what is no socket (stream.c), and perhaps of one whose calls wait (helper.c).
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
@@ -108,7 +109,7 @@ void pri_iocp_post_step(const iocp *io, pri_step *step, DWORD bytes)
 
 static bool is_poll(const pri_step *step)
 {
-    return step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT;
+    return (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT) && !is_child(step);
 }
 
 /* What a packet says: 0 with a value, or the number behind it, in Winsock's terms. */
@@ -117,6 +118,10 @@ static int result_of(pri_step *step, const OVERLAPPED_ENTRY *entry, int64_t *val
     DWORD bytes, flags;
     if (is_poll(step)) return pri_iocp_poll_result(step, value);
     *value = entry->dwNumberOfBytesTransferred;
+    if (is_child(step)) {
+        pri_iocp_child_result(step);
+        return 0;
+    }
     if (is_stream(step)) return pri_iocp_stream_result(step);
     if (entry->lpOverlapped->Internal == 0) return 0;
     if (WSAGetOverlappedResult((SOCKET)step->handle->pri_fd, entry->lpOverlapped, &bytes, FALSE,
@@ -244,7 +249,7 @@ static int call_connect(iocp *io, pri_step *step, DWORD *bytes)
 static int call_poll(iocp *io, pri_step *step, DWORD *bytes)
 {
     (void)bytes;
-    return pri_iocp_poll_call(io, step);
+    return is_child(step) ? pri_iocp_child_call(io, step) : pri_iocp_poll_call(io, step);
 }
 
 static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes) = {
@@ -272,7 +277,7 @@ static void call(iocp *io, pri_step *step)
 {
     DWORD bytes = 0;
     memset(step->engine, 0, sizeof step->engine);
-    int error = is_poll(step) ? 0 : attach(io, step->handle);
+    int error = is_poll(step) || is_child(step) ? 0 : attach(io, step->handle);
     if (!error) {
         pri_loop_count_system_call(io->loop);
         error = calls[step->kind](io, step, &bytes);
@@ -297,6 +302,10 @@ static void iocp_start(pro_loop *loop, pri_step *step)
 static void iocp_cancel(pro_loop *loop, pri_step *step)
 {
     iocp *io = iocp_of(loop);
+    if (is_child(step)) {
+        if (pri_iocp_child_cancel(step)) put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
+        return;
+    }
     HANDLE      file = is_poll(step) ? io->afd : (HANDLE)step->handle->pri_fd;
     OVERLAPPED *overlapped = /* of a step on the ready list no more one, but completed */
         is_poll(step) ? pri_iocp_poll_overlapped(step) : &words_of(step)->overlapped;

@@ -23,6 +23,11 @@ typedef union step_words {
         int64_t   bytes;
         int32_t   error; /* the system's number, or 0 */
     } ready;
+    struct {
+        struct iocp *io;
+        HANDLE       wait;
+        atomic_bool  fired;
+    } child;
 } step_words;
 
 _Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has room");
@@ -97,6 +102,9 @@ static inline bool is_stream(const pri_step *step)
     return step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind != PRI_DATAGRAM;
 }
 
+/* A step that waits for the end of a process. */
+static inline bool is_child(const pri_step *step) { return step->handle->pri_kind == PRI_PROCESS; }
+
 /* A packet that is ours.  Any thread. */
 void pri_iocp_post(const iocp *io, ULONG_PTR key);
 
@@ -128,6 +136,17 @@ int       pri_iocp_poll_result(const pri_step *step, int64_t *told);
 OVERLAPPED *pri_iocp_poll_overlapped(const pri_step *step);
 
 void pri_iocp_poll_detach(iocp *io, pro_handle *handle);
+
+/* child.c ------------------------------------------------------------------------------------- */
+
+/* Make the call, as those of iocp.c: WSA_IO_PENDING, and a packet comes, or another number. */
+int pri_iocp_child_call(iocp *io, pri_step *step);
+
+/* Its packet was taken. */
+void pri_iocp_child_result(pri_step *step);
+
+/* true: no packet comes any more. */
+bool pri_iocp_child_cancel(pri_step *step);
 
 /* message.c ----------------------------------------------------------------------------------- */
 

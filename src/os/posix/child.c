@@ -204,9 +204,11 @@ int pri_os_child_start(pri_os_plan *plan)
     return plan->result;
 }
 
-int64_t pri_os_child_end(const pro_env *env, pri_os_plan *plan, intptr_t *fd)
+int64_t pri_os_child_end(const pro_env *env, pri_os_plan *plan, intptr_t *fd, intptr_t *group)
 {
     int64_t result = plan->result ? plan->result : plan->pid;
+    bool    leads = plan->what.flags & (PRO_SPAWN_GROUP | PRO_SPAWN_SESSION);
+    *group = leads ? plan->pid : 0;
     close_all(plan, plan->result != 0);
     *fd = plan->pidfd;
     for (unsigned i = 0; !plan->result && i < plan->what.stdio_count; i++)
@@ -217,8 +219,9 @@ int64_t pri_os_child_end(const pro_env *env, pri_os_plan *plan, intptr_t *fd)
 
 /* ---- Its end ---------------------------------------------------------------------------------- */
 
-int pri_os_child_reap(intptr_t fd, int64_t *status)
+int pri_os_child_reap(intptr_t fd, intptr_t group, int64_t *status)
 {
+    (void)group;
     siginfo_t info = {.si_pid = 0};
     int       result;
     do result = waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
@@ -229,11 +232,12 @@ int pri_os_child_reap(intptr_t fd, int64_t *status)
     return 0;
 }
 
-int pri_os_child_signal(const pro_env *env, intptr_t fd, int32_t pid, int group, int number)
+int pri_os_child_signal(const pro_env *env, intptr_t fd, int32_t pid, intptr_t group, int number)
 {
     int fault = pri_os_fault(env, "kill");
     if (fault) return fault;
-    int result = group ? kill(-pid, number) /* not yet reaped, so the group is still its own */
+    (void)pid;
+    int result = group ? kill(-(pid_t)group, number) /* not yet reaped, so it is still its own */
                        : (int)syscall(SYS_pidfd_send_signal, (int)fd, number, NULL, 0u);
     return result < 0 ? -errno : 0;
 }

@@ -11,6 +11,10 @@
 #define ERROR_DIRECTORY_NOT_SUPPORTED 336L
 #endif
 
+#ifndef ERROR_ELEVATION_REQUIRED
+#define ERROR_ELEVATION_REQUIRED 740L
+#endif
+
 /* Winsock is ready for this process: begun once, by whoever is first, and never ended.  0, or a
  * negated error number. */
 int pri_win_sockets(void);

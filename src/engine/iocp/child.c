@@ -1,0 +1,51 @@
+/* The end of a child: a wait for its process, by a thread of the system's pool, which posts a packet.
+ *
+ * There is no documented way to have a packet for an object that becomes signaled; those of a job are not
+ * promised to come.  A wait that is registered fires once, and what takes it back waits until it has
+ * fired or never will: then either its packet is in the port, or the step is ours alone.
+ *
+ *     words of the step    the wait, and has it fired
+ *     packet               the step's, like one of the system
+ *
+ * Invariant: words->child.wait != NULL  <==>  it is registered and not yet taken back */
+#include "engine/iocp/state.h"
+
+/* On a thread of the system's pool.  After the post nothing here is ours. */
+static VOID CALLBACK on_end(PVOID arg, BOOLEAN timed_out)
+{
+    pri_step   *step = arg;
+    const iocp *io = words_of(step)->child.io;
+    (void)timed_out;
+    atomic_store(&words_of(step)->child.fired, true);
+    pri_iocp_post_step(io, step, 0);
+}
+
+int pri_iocp_child_call(iocp *io, pri_step *step)
+{
+    step_words *words = words_of(step);
+    int         fault = pri_os_fault(io->env, "RegisterWaitForSingleObject");
+    if (fault) return -fault;
+    words->child.io = io;
+    words->child.wait = NULL;
+    atomic_init(&words->child.fired, false);
+    BOOL done =
+        RegisterWaitForSingleObject(&words->child.wait, (HANDLE)step->handle->pri_fd, on_end, step,
+                                    INFINITE, WT_EXECUTEINWAITTHREAD | WT_EXECUTEONLYONCE);
+    return done ? WSA_IO_PENDING : (int)GetLastError();
+}
+
+void pri_iocp_child_result(pri_step *step)
+{
+    HANDLE wait = words_of(step)->child.wait;
+    words_of(step)->child.wait = NULL;
+    if (wait) UnregisterWaitEx(wait, NULL); /* its function may just be returning */
+}
+
+bool pri_iocp_child_cancel(pri_step *step)
+{
+    HANDLE wait = words_of(step)->child.wait;
+    if (!wait) return false; /* it has its result */
+    words_of(step)->child.wait = NULL;
+    UnregisterWaitEx(wait, INVALID_HANDLE_VALUE);
+    return !atomic_load(&words_of(step)->child.fired);
+}
