@@ -26,11 +26,20 @@ GOAL = 320
 SLOTS = "fixed slots"  # the kind that is meant; others stand beside it
 
 
+def commit():
+    """What is measured; what this program itself writes makes no other state of it."""
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    name = git("describe", "--always").stdout.strip() or "unknown"
+    return name + "-dirty" * (git("diff", "--quiet", "HEAD", "--", ".", ":!docs/benchmarks").returncode != 0)
+
+
 def measure(build, size, words, data):
     """One run, appended to the data; its exit status."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as out:
         status = subprocess.run([os.path.join(build, "bench", "million"), "--connections", str(size), "--json",
-                                 out.name, *words], cwd=ROOT, check=False).returncode
+                                 out.name, *words], cwd=ROOT, check=False,
+                                env={**os.environ, "BENCH_COMMIT": commit()}).returncode
         rows = [json.loads(line) for line in out]
     with open(data, "a", encoding="utf-8") as file:
         for row in rows:
@@ -105,7 +114,7 @@ operation for each ({biggest["program_bytes_each"]} bytes): a multishot receive 
                    "left after the end", "commit, date, load"],
                   [[thousands(n), kind, str(row["shards"]), thousands(row["held"]), thousands(row["echoed"]),
                     thousands(n / row["connect_s"]), f'{each(row, "user_bytes"):.1f}',
-                    thousands(each(row, "kernel_bytes") / 2), f'{row["kernel_after_bytes"] / 2 ** 20:.0f} MiB',
+                    thousands(each(row, "kernel_bytes") / 2), f'{round(row["kernel_after_bytes"] / 2 ** 20)} MiB',
                     f'{row["commit"]}, {row["date"]}, {row["load"]}'] for (kind, n), row in rows.items()])
     if has_plot:
         text += "\n![User memory of a connection](connections-user.svg)\n\n![Kernel memory](connections-kernel.svg)\n"
@@ -113,7 +122,8 @@ operation for each ({biggest["program_bytes_each"]} bytes): a multishot receive 
 **User memory** is the server's anonymous memory that is resident, less that of the same process before it began, so threads, rings'
 buffers and pools are in it. The goal is {GOAL} B a connection. **Kernel memory** is what the kernel's allocator, its stacks and page tables
 have more than before, for two ends of a connection: the server's and the client's; it is that of the whole machine, so that at small
-sizes other programs show. What is left of it after the end is not the crowd's, or the kernel has not got round to it.
+sizes other programs show. What is left of it after the end is not the crowd's, or the kernel has not got round to it. The load is the system's average over a
+minute, at the end of the run: other programs' for the most part, so connections a second are no claim, and memory is.
 
 Of {thousands(biggest["connections"])} connections, by the kernel's caches (both ends together):
 
