@@ -30,7 +30,7 @@ import matrix_plots  # noqa: E402
 
 @dataclasses.dataclass
 class Plan:
-    messages: tuple = (("1,10,100", 16, 2), ("1000", 8, 2), ("5000", 6, 1))  # connections, rounds, parts
+    messages: tuple = (("1,10,100", 16, 2), ("1000", 8, 2), ("5000", 5, 1))  # connections, rounds, parts
     sizes: str = "64,1024,16384"
     window_us: int = 50000
     held: int = 9000
@@ -88,6 +88,7 @@ def measure(build, plan, only, path):
         else:
             for row in parts[name]():
                 write(name, row)
+        write("host", {"load_of_" + name: round(os.getloadavg()[0], 1)})
         print(f"matrix: {name}, {time.monotonic() - begun:.0f} s", flush=True)
     write("host", {**about, "load_after": round(os.getloadavg()[0], 1)})
 

@@ -39,6 +39,9 @@ PEER_ENGINES = {"thread": "1", "epoll": "1", "uring": "1", "uv": "1 (and, by its
                 "asio-epoll": "2, chosen as it is compiled", "asio-co-epoll": "2, chosen as it is compiled"}
 
 
+VOID = 0.015  # bench.h has it too
+
+
 class Results:
     def __init__(self):
         self.host, self.tcp, self.control = {}, {}, {}
@@ -54,8 +57,10 @@ class Results:
     def sizes(self):
         return sorted({key[2] for key in self.tcp})
 
-    def is_void(self, connections, size):
-        return self.control[connections, size]["void"]
+    def is_void(self, connections, size, ratio="cpu_ratio"):
+        """By the control's CPU time; for throughput and latency by its wall_ratio."""
+        control = self.control[connections, size][ratio]
+        return control["lo"] < 1 - VOID or control["hi"] > 1 + VOID
 
 
 KEYS = {"handlers": ("server", "work"), "offload": ("server", "compute_us"), "blocking": ("server", "threads"),
@@ -82,6 +87,15 @@ def read(path):
 
 
 # ---- pieces -----------------------------------------------------------------------------------------
+
+def load_of(results, *parts):
+    """No control decides about these: the machine's load does.  Of this program alone it is 1 to 2."""
+    loads = [results.host.get("load_of_" + part, 0) for part in parts]
+    text = f"Load of the machine: {', '.join(str(load) for load in loads)}"
+    if max(loads) < 4:
+        return f"({text}.)\n"
+    return f"**{text}: throughputs and p99 are void;** CPU time and, roughly, p50 stand.\n"
+
 
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -120,12 +134,12 @@ def picture(plots, name, text):
     return f"![{text}]({plots[name]})\n\n" if name in plots else ""
 
 
-def connection_head(results, connections, size):
+def connection_head(results, connections, size, ratio="cpu_ratio"):
     text = f"{connections:,} connection{'s' if connections > 1 else ''}"
-    return text + (" (void)" if results.is_void(connections, size) else "")
+    return text + (" (void)" if results.is_void(connections, size, ratio) else "")
 
 
-def by_connections(results, size, value, text, best=True):
+def by_connections(results, size, value, text, ratio="cpu_ratio"):
     columns = []
     for connections in results.connections():
         def of(name, connections=connections):
@@ -134,8 +148,7 @@ def by_connections(results, size, value, text, best=True):
 
         def shown(name, connections=connections):
             return text(results.tcp[name, connections, size])
-        columns.append((connection_head(results, connections, size), of if best else
-                        (lambda name, of=of: of(name)), shown))
+        columns.append((connection_head(results, connections, size, ratio), of, shown))
     return columns_with_best(results.servers(), columns)
 
 
@@ -217,8 +230,14 @@ def winners(results):
                 verdict = "nobody: within the interval"
             rows.append([size_name(size), f"{count:,}", f"{LABELS[cheapest]} ({named[cheapest]['cpu_ratio']['mid']:.2f})",
                          f"{LABELS[own]} ({ratio['mid']:.3f} [{ratio['lo']:.3f} .. {ratio['hi']:.3f}])", verdict,
+                         "void" if results.is_void(count, size, "wall_ratio") else
                          f"{LABELS[quickest]} ({micro(named[quickest]['p99_us'])})"])
-    return "\n## Who wins where\n\n" + table(
+    return """
+## Who wins where
+
+The reactor by hand is the least there can be on epoll, so "nobody" is the library's best answer there.
+
+""" + table(
         ["message", "connections", "least CPU", "best of the library's", "library against the reactor by hand",
          "least p99"], rows)
 
@@ -252,8 +271,8 @@ machine, for orientation: thousand messages a second; p50 / p99 / p99.9.
         text += f"\n### p99, {size_name(size)}\n\n" + picture(plots, f"p99-{size}", "p99 of a message") + by_connections(
             results, size, lambda row: row["p99_us"],
             lambda row: f"{row['messages_per_s'] / 1000:.0f}; {micro(row['p50_us'])} / {micro(row['p99_us'])} / "
-                        f"{micro(row['p999_us'])}")
-    return text + "\nBold: the least p99.\n"
+                        f"{micro(row['p999_us'])}", "wall_ratio")
+    return text + "\nBold: the least p99. Void here: by the time on the wall of the control.\n"
 
 
 def memory(results, plots):
@@ -321,8 +340,7 @@ def pools(results, plots):
 ## To the pool, or not?
 
 All of {matrix_measure.VICTIMS} connections compute for so long in each message; the server may use every CPU, and the pool has two
-threads. Messages a second; CPU time of the server for one.
-
+threads. Messages a second; CPU time of the server for one. {load_of(results, "offload", "blocking")}
 """ + table(["", *(f"{us} us" for us in steps)], rows)
     text += "\n" + picture(plots, "offload", "throughput when every message computes")
     rows = [[LABELS[name], str(threads), f"{row['per_s']:,.0f}", f"{row['cpu_ns'] / 1000:.1f} us", micro(row["p99_us"])]
