@@ -205,8 +205,8 @@ typedef struct pri_engine {
     /* Optional, and then all four.  Receives and sends over one buffer, with no deadline, on a socket with
      * nothing odd about it: what most steps are.  start_plain is start for them, by direction, with the
      * step's fields as arguments; their records are not handed out by turn: what stands there as turn
-     * returns run_plain gives to the core one by one (core/plain.h), at most max, and whatever else it
-     * finds among them, too.  It is the one function of an engine in which handlers run. */
+     * returns run_plain gives to the core one by one (core/plain.h), at most max of a kind, so that none
+     * waits for ever for another, and whatever else it finds among them, too.  It is the one function of an engine in which handlers run. */
     pri_plain_start *start_plain[2];
     void (*run_plain)(pro_loop *loop, int max);
     void (*unplain)(pro_loop *loop,

@@ -375,6 +375,64 @@ CONFORM(nothing_is_lost_with_the_smallest_queues)
     for (int i = 0; i < PAIRS; i++) t_pair_close(loop, pairs[i]);
 }
 
+/* A turn may take one completion, and a receive always has one. */
+struct flow {
+    t_op       op;
+    pro_socket s;
+    char       bytes[16];
+    bool       is_over;
+};
+
+static void receive_again(t_op *t)
+{
+    struct flow *f = pro_container_of(t, struct flow, op);
+    if (!f->is_over) pro_recv(&t->op, &f->s, f->bytes, sizeof f->bytes, t_done);
+}
+
+static void take_flow(t_op *t)
+{
+    struct flow *f = t->ctx;
+    CHECK_ERROR(pro_accept_take(&t->op, &f->s, NULL), PRO_OK);
+}
+
+CONFORM(a_send_has_its_turn_beside_a_receive_that_never_has_to_wait)
+{
+    enum { TURNS_MAX = 100 };
+    pro_loop_options o = t_loop_options();
+    o.batch_max = 1;
+    pro_loop    *loop = t_loop_with(&o);
+    t_pair      *pair = t_pair_new(loop);
+    struct flow *f = t_new(struct flow);
+    t_op        *send = t_new_op();
+    t_op        *accept = t_new_op();
+    pro_listener listener;
+    pro_address  address = t_listen(loop, &listener);
+    peer         raw = peer_connect(&address);
+    int          turns = 0;
+    accept->ctx = f;
+    accept->then = take_flow;
+    pro_accept(&accept->op, &listener, t_done);
+    t_wait(loop, accept);
+    t_listener_close(loop, &listener);
+    f->op.then = receive_again;
+    receive_again(&f->op);
+    for (int i = 0; i < 10; i++) { /* it is under way */
+        CHECK(peer_write(raw, "x", 1));
+        t_wait(loop, &f->op);
+    }
+    pro_send(&send->op, &pair->a, "x", 1, t_done);
+    for (; !send->done && turns < TURNS_MAX; turns++) {
+        CHECK(peer_write(raw, "x", 1));
+        t_turn(loop);
+    }
+    CHECK_LT(turns, TURNS_MAX);
+    CHECK_DONE(send, PRO_OK, 1);
+    f->is_over = true;
+    t_close(loop, &f->s);
+    peer_close(raw);
+    t_pair_close(loop, pair);
+}
+
 /* ---- 61: work pending at the exit, no memory ------------------------------------------------- */
 
 CONFORM(work_pending_at_the_exit_completes_canceled)

@@ -5,6 +5,9 @@
  * Nothing is written down for a plain step but the link of a send: it stands at the head of its handle's queue, so
  * an event finds it there.
  *
+ * Of events, of sends and of steps that events woke there are so many in a turn at most, of each kind: where
+ * events fill every turn, sends have theirs all the same.
+ *
  * Handlers run between one event and the next.  A handle of a later event may have been closed by then, which
  * takes its registration away; its memory is there until the turn is over, since the end of a close is told
  * after all this.  What handlers send goes out in the same turn, behind the events; what is sent by the handlers of
@@ -171,17 +174,15 @@ run_plain(pro_loop *loop, epoll_engine *e, int max)
 {
     const struct epoll_event *event = e->events, *end = event + e->heard;
     e->heard = 0;
-    for (; event != end; event++) {
-        if (max > 0 && pri_list_empty(&loop->ready) &&
-            is_plain_event(event->data.ptr, event->events)) {
+    for (; event != end; event++) { /* at most max: there is room for no more of them */
+        if (pri_list_empty(&loop->ready) && is_plain_event(event->data.ptr, event->events)) {
             run_event(loop, e, event->data.ptr);
-            max--;
         } else {
             hear_other(loop, e, event->data.ptr, event->events);
         }
     }
     pri_step **to = PRI_RARELY(!pri_list_empty(&loop->ready)) ? e->plain_before : e->plain_end;
-    if (to != &e->plain && max > 0) run_sends(loop, e, to, max);
+    if (to != &e->plain) run_sends(loop, e, to, max);
 }
 
 void pri_epoll_run_plain(pro_loop *loop, int max)
