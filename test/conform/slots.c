@@ -2,6 +2,9 @@
  * nothing, and the sentences that do not count slots hold all the same.  The whole list runs with slots,
  * too (--slots=N); these are about the table. */
 #include <stdio.h>
+#include <string.h>
+
+#include <proactor/buffers.h>
 
 #include "lib/net.h"
 #include "lib/os.h"
@@ -362,6 +365,72 @@ CONFORM(what_is_asked_of_a_slot_at_once_loses_no_completion)
     for (int i = 0; i < CLIENTS; i++) peer_close(raw[i]);
     CHECK_EQ(slots_used(loop), 0);
     server_close(s);
+}
+
+/* A multishot receive in buffers of a few bytes, whose handlers ask; the first one gets it more. */
+struct story {
+    t_op        op;
+    pro_socket *s;
+    peer        raw;
+    char        out[2000], in[2000];
+    size_t      len, got;
+};
+
+static void read_on(t_op *t)
+{
+    struct story *x = pro_container_of(t, struct story, op);
+    if (t->error) return;
+    CHECK_LE(x->got + (size_t)t->value, sizeof x->in);
+    memcpy(x->in + x->got, pro_lease_peek(&t->op), (size_t)t->value);
+    x->got += (size_t)t->value;
+    if (x->len < sizeof x->out) {
+        CHECK(peer_write(x->raw, x->out + x->len, 200));
+        x->len += 200;
+    }
+    t->ctx = x->s;
+    ask_much(t);
+}
+
+CONFORM(what_is_asked_of_a_slot_at_once_changes_no_order_of_bytes)
+{
+    enum { CLIENTS = 150, BUFFERS = 512, SIZE = 4 };
+    pro_loop_options o = t_loop_options();
+    o.fixed_slots = 1024;
+    o.queue_len = 4;
+    pro_loop *loop = t_loop_with(&o);
+    must_have_slots(loop);
+    server       *s = server_new(loop, CLIENTS);
+    struct story *x = t_new(struct story);
+    t_op         *receives = t_array(t_op, CLIENTS);
+    char         *bytes = t_array(char, CLIENTS);
+    pro_buffers  *buffers = NULL;
+    peer          raw[CLIENTS];
+    CHECK_ERROR(pro_buffers_new(&buffers, loop, BUFFERS, SIZE), PRO_OK);
+    connect_some(s, raw, CLIENTS);
+    x->s = &s->taken[0];
+    x->raw = raw[0];
+    x->op.then = read_on;
+    t_fill(x->out, sizeof x->out, 7, 0);
+    pro_recv_multi(&x->op.op, x->s, buffers, t_done);
+    for (int i = 1; i < CLIENTS; i++) {
+        receives[i].ctx = &s->taken[i];
+        receives[i].then = ask_much;
+        pro_recv(&receives[i].op, &s->taken[i], &bytes[i], 1, t_done);
+    }
+    t_settle(loop);
+    for (int i = 0; i < 100; i++) t_poll(loop); /* all of them stand in the ring */
+    for (int i = 1; i < CLIENTS; i++) CHECK(peer_write(raw[i], "x", 1));
+    x->len = 200;
+    CHECK(peer_write(x->raw, x->out, x->len));
+    while (x->got < sizeof x->out && !(x->op.done && x->op.error)) t_turn(loop);
+    CHECK_ERROR(x->op.error, PRO_OK);
+    CHECK_FILL(x->in, sizeof x->in, 7, 0);
+    for (int i = 0; i < CLIENTS; i++) t_close(loop, &s->taken[i]);
+    for (int i = 0; i < CLIENTS; i++) peer_close(raw[i]);
+    CHECK_EQ(slots_used(loop), 0);
+    CHECK_ERROR(pro_buffers_free(buffers), PRO_OK);
+    t_listener_close(loop, &s->listener);
+    t_loop_free(loop);
 }
 
 CONFORM(many_closes_at_once_give_every_slot_back)

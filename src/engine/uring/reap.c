@@ -388,12 +388,13 @@ PRI_IN_PLACE void run_row(pro_loop *loop, uring *u)
 }
 
 /* Handlers run in here: they take entries of the submission queue, and a call at once of theirs (slots.c) may
- * rearrange this one, which it says by stop_running. */
+ * rearrange this one, which it says by stop_running.  What such a call set aside came before all that is here
+ * now, perhaps of the same step: the next turn has it, and then this. */
 void pri_uring_run_plain(pro_loop *loop, int max)
 {
     uring                    *u = uring_of(loop);
     const struct io_uring_cq *cq = &u->ring.cq;
-    for (unsigned left = (unsigned)max;;) {
+    for (unsigned left = (unsigned)max; u->slots.aside_head == u->slots.aside_tail;) {
         unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail);
         unsigned index = head & cq->ring_mask, count = cq->ring_entries - index;
         if (count > tail - head) count = tail - head;
