@@ -6,6 +6,8 @@
 
 #include <proactor/buffers.h>
 
+#include <proactor/memory.h>
+
 #include "lib/net.h"
 #include "lib/os.h"
 
@@ -166,6 +168,35 @@ CONFORM(a_slot_needs_no_descriptor)
     peer_close(raw);
     peer_close(raw_other);
     CHECK_EQ(slots_used(loop), 0);
+    server_close(s);
+}
+
+/* Nothing but a reset frees the memory of what a peer does not read. */
+CONFORM(a_send_that_is_not_copied_is_cut_in_a_slot_where_no_descriptor_is_left)
+{
+    enum { BIG = 6 << 20 };
+    if (!t_descriptors_exhaust()) t_skip("descriptors cannot be made scarce here");
+    t_descriptors_restore();
+    pro_loop_options o = t_loop_options();
+    o.fixed_slots = 8;
+    o.zerocopy_min = 1;
+    pro_loop *loop = t_loop_with(&o);
+    must_have_slots(loop);
+    server *s = server_new(loop, 1);
+    t_op   *send = t_new_op(), *close = t_new_op();
+    peer    raw = peer_connect(&s->address);
+    t_wait_count(loop, &s->count, 1);
+    pro_send_zerocopy(&send->op, &s->taken[0], t_alloc(BIG), BIG, t_done);
+    t_settle(loop);
+    CHECK_EQ(send->done, 0);
+    CHECK(t_descriptors_exhaust());
+    pro_close(&close->op, &s->taken[0], t_done);
+    t_settle(loop);
+    t_descriptors_restore();
+    CHECK_DONE(send, PRO_ECANCELED, send->value);
+    CHECK_DONE(close, PRO_OK, 0);
+    CHECK_EQ(slots_used(loop), 0);
+    peer_close(raw);
     server_close(s);
 }
 

@@ -24,6 +24,7 @@
  *   aside is not empty  <==>  aside_link is in the list of the ended */
 #include "engine/uring/slots.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -351,10 +352,19 @@ static int net_shutdown(const pro_env *env, intptr_t fd)
     return do_now(u, sqe, MADE_NOTHING);
 }
 
+/* Of a slot: a reset, on which the end of zero-copy sends depends (hold.c), so it needs no descriptor. */
 static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
 {
-    intptr_t own = borrow(env, fd);
-    return own < 0 ? (int)own : give_back(fd, own, pri_os_net.associate(env, own, address));
+    static const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (!pri_is_slot(fd)) return pri_os_net.associate(env, fd, address);
+    assert(!address);
+    uring               *u = uring_of_env(env);
+    struct io_uring_sqe *sqe = entry_now(u);
+    if (!sqe) return -EAGAIN;
+    fill_head(sqe, fd, HEAD(IORING_OP_CONNECT, 0));
+    sqe->addr = (uintptr_t)&nobody;
+    sqe->off = sizeof nobody;
+    return do_now(u, sqe, MADE_NOTHING);
 }
 
 static int net_local(const pro_env *env, intptr_t fd, pro_address *address)
