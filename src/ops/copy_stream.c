@@ -199,14 +199,15 @@ static void take(pro_flow *f)
 static void next(pro_flow *f)
 {
     if (runs(&f->pri_in) || runs(&f->pri_out)) return; /* its record comes by */
-    if (f->pri_op->pri_cause) end(f, -(int)f->pri_op->pri_cause, PRO_FLOW_WHOLE);
+    if (f->copied == f->max)
+        end(f, PRO_OK, PRO_FLOW_WHOLE); /* whatever the cause, as with any transfer */
+    else if (f->pri_op->pri_cause)
+        end(f, -(int)f->pri_op->pri_cause, PRO_FLOW_WHOLE);
     if (!f->pri_is_over) {
         if (!stands(&f->pri_in) || !stands(&f->pri_out)) return; /* it is not its turn yet */
         if (f->pri_form == UNDECIDED) decide_form(f);
         if (held(f) > 0)
             start(&f->pri_out, &out_part, held(f));
-        else if (f->copied == f->max)
-            end(f, PRO_OK, PRO_FLOW_WHOLE);
         else
             take(f);
         if (!f->pri_is_over) return;

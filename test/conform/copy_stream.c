@@ -385,6 +385,23 @@ CONFORM(a_copy_may_be_canceled_by_its_own_progress)
     line_close(loop, l);
 }
 
+/* It is as with a send of which all bytes went; and there is no hole. */
+CONFORM(a_copy_that_is_canceled_as_its_last_byte_went_is_whole)
+{
+    pro_loop *loop = t_loop();
+    line     *l = line_new(loop, 1);
+    char      byte;
+    l->to_cancel = &l->op->op;
+    start(l);
+    send_all(near(l), pattern(1), 1);
+    t_wait_count(loop, &l->op->done, 1);
+    CHECK_DONE(l->op, PRO_OK, 1);
+    t_op *recv = receive(far(l), &byte, 1);
+    t_wait_count(loop, &recv->done, 1);
+    send_and_receive(loop, sink(l), far(l));
+    line_close(loop, l);
+}
+
 CONFORM(copies_of_streams_that_wait_for_their_turn_are_canceled_alone)
 {
     pro_loop *loop = t_loop();
@@ -464,6 +481,36 @@ CONFORM(a_sink_that_is_gone_ends_a_copy_without_a_signal)
         CHECK_EQ(l->flow.end, PRO_FLOW_TO);
     }
     send_and_receive(loop, source(l), near(l));
+    t_close(loop, sink(l));
+    t_pair_close(loop, in);
+}
+
+/* The first bytes still go to a peer that closed in good order, and the rest of the same call fails: what is
+ * read in many small pieces goes by several. */
+CONFORM(a_sink_that_goes_in_the_middle_of_a_copy_is_no_signal_either)
+{
+    enum { PIECES = 60, PIECE = 1000 };
+    pro_loop *loop = t_loop();
+    t_pair   *in = t_new(t_pair), *out = t_new(t_pair);
+    line     *l = line_of(in, out, PRO_COPY_ALL);
+    int       error = pro_socket_pair(&in->a, &in->b, loop, NULL);
+    if (error == PRO_ENOTSUP) t_skip("this engine has no pairs as yet");
+    CHECK_ERROR(error, PRO_OK);
+    peer raw = t_raw_pair(loop, sink(l));
+    peer_close(raw);
+    for (int i = 0; i < PIECES; i++) {
+        t_op *sent = send_all(near(l), pattern(PIECE), PIECE);
+        t_wait_count(loop, &sent->done, 1);
+    }
+    t_op *shut = t_new_op();
+    start(l);
+    while (l->op->done == 0) {
+        t_op *more = send_all(near(l), pattern(PIECE), PIECE);
+        t_wait_count(loop, &more->done, 1);
+    }
+    CHECK(l->op->error == PRO_ECONNRESET || l->op->error == PRO_EPIPE);
+    CHECK_EQ(l->flow.end, PRO_FLOW_TO);
+    pro_shutdown(&shut->op, near(l), t_done);
     t_close(loop, sink(l));
     t_pair_close(loop, in);
 }

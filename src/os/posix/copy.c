@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -50,23 +51,33 @@ static int64_t send_some(intptr_t socket, intptr_t file, uint64_t offset, size_t
     return n < 0 ? -errno : n;
 }
 
-/* Neither sendfile nor splice has a flag against SIGPIPE: it is taken back before anybody sees it. */
+/* Neither sendfile nor splice has a flag against SIGPIPE: it is taken back before anybody sees it, but for one
+ * that was pending before.  Each is several sends inside: the signal also comes with bytes, of a call whose
+ * first ones went and whose next ones did not. */
 typedef struct quiet {
     sigset_t pipe, before;
+    bool     was_pending;
 } quiet;
+
+static bool is_pending(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
+}
 
 static void quiet_begin(quiet *q)
 {
     sigemptyset(&q->pipe);
     sigaddset(&q->pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &q->pipe, &q->before);
+    q->was_pending = sigismember(&q->before, SIGPIPE) && is_pending();
 }
 
-static void quiet_end(const quiet *q, int64_t n)
+/* n: what the call said that was to move len. */
+static void quiet_end(const quiet *q, int64_t n, size_t len)
 {
-    sigset_t pending;
-    if (n == -EPIPE && !sigismember(&q->before, SIGPIPE) && sigpending(&pending) == 0 &&
-        sigismember(&pending, SIGPIPE))
+    bool may_have_come = n == -EPIPE || (n > 0 && (uint64_t)n < len);
+    if (may_have_come && !q->was_pending && is_pending())
         sigtimedwait(&q->pipe, NULL, &(struct timespec){0});
     pthread_sigmask(SIG_SETMASK, &q->before, NULL);
 }
@@ -83,7 +94,7 @@ int64_t pri_os_send_file(intptr_t socket, intptr_t file, uint64_t offset, size_t
     int64_t n = send_some(socket, file, offset, len);
 
     if (!(flags & O_NONBLOCK)) fcntl((int)socket, F_SETFL, flags);
-    quiet_end(&q, n);
+    quiet_end(&q, n, len);
     return n;
 }
 
@@ -132,7 +143,7 @@ int64_t pri_os_splice_out(const pro_env *env, intptr_t pipe, intptr_t to, size_t
     quiet q;
     quiet_begin(&q);
     int64_t n = move(env, pipe, to, len);
-    quiet_end(&q, n);
+    quiet_end(&q, n, len);
     return n;
 }
 
