@@ -90,6 +90,8 @@ if(sources)
         # Every send of all of something without a copy.
         pro_step(conform-zerocopy CONFIGS release asan
             COMMAND $<TARGET_FILE:conform> --engine=uring --form=zerocopy)
+        pro_step(conform-zerocopy-slots CONFIGS release COMMAND $<TARGET_FILE:conform>
+            --engine=uring --form=zerocopy --slots=64)
         # A ring that refuses what the library never asks for: it never does.
         pro_step(conform-restricted CONFIGS release COMMAND ${CMAKE_COMMAND} -E env
             PROACTOR_RESTRICTED=1 $<TARGET_FILE:conform> --engine=uring)

@@ -43,14 +43,16 @@ static void stands(pro_op *op, int error)
     op->error = error;
     op->pri_kernel_step.kind = PRI_STEP_NONE;
     if (first_of(handle) != op) return;
-    /* Through the list of what is ready, all of them: the memory of the next one may be free in this turn. */
-    do {
+    /* At once, all of them, as any send completes: what starts behind them may be over in this turn, too.  As
+     * long as there is another one the handle is there, whatever its handler does. */
+    for (bool is_last = false; !is_last;) {
         op = first_of(handle);
         pri_list_unlink(&op->pri_queue);
-        pri_op_finish(op, op->error, op->value);
         handle->pri_held--;
-    } while (handle->pri_held > 0 && first_of(handle)->pri_kernel_step.kind == PRI_STEP_NONE);
-    pri_handle_start(handle, PRI_WRITE);
+        is_last = handle->pri_held == 0 || first_of(handle)->pri_kernel_step.kind != PRI_STEP_NONE;
+        if (is_last) pri_handle_start(handle, PRI_WRITE);
+        pri_op_complete(op, op->error, op->value);
+    }
 }
 
 void pri_hold_record(pro_op *op, const pri_record *record)
