@@ -177,7 +177,8 @@ void pri_buffers_record(pro_loop *loop, pro_op *op, const pri_record *record)
         return;
     }
     pro_handle *handle = op->pri_kernel_step.handle;
-    int         error = record->error ? record->error : pri_handle_stream_end(handle);
-    pri_handle_heard(handle, record->error);
+    int         error = pri_handle_recv_error(record->error);
+    pri_handle_heard(handle, error);
+    if (!error) error = pri_handle_stream_end(handle);
     pri_handle_complete(op, op->pri_cause ? -(int)op->pri_cause : error, 0);
 }

@@ -313,6 +313,7 @@ static void transferred(pro_op *op, const pri_record *record)
 {
     pri_step *step = &op->pri_kernel_step;
     int       error = record->error;
+    if (direction_of(op) == PRI_READ) error = pri_handle_recv_error(error);
     pri_handle_heard(step->handle, error);
     if (record->value > 0) {
         op->value += record->value;

@@ -349,6 +349,12 @@ void pri_handle_finish(pro_op *op, int error, int64_t value);
  * handle remembers it. */
 void pri_handle_heard(pro_handle *handle, int error);
 
+/* Linux says EPIPE to a receive for which the reset came right behind the end of the stream. */
+static inline int pri_handle_recv_error(int error)
+{
+    return error == PRO_EPIPE ? PRO_ECONNRESET : error;
+}
+
 /* A receive on a stream found nothing and no error: was that its end? */
 static inline int pri_handle_stream_end(const pro_handle *handle)
 {
