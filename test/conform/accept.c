@@ -729,3 +729,51 @@ CONFORM(an_ipv6_listener_takes_ipv4_unless_told_otherwise)
         t_listener_close(loop, l);
     }
 }
+
+/* A server that drains gives each accept a moment, until the backlog is empty: then it closes the listener. */
+CONFORM(an_accept_whose_moment_passes_before_its_turn_takes_what_stands_in_the_backlog)
+{
+    enum { OTHERS = 3 };
+    pro_loop_options options = t_loop_options();
+    options.batch_max = 1;
+    pro_loop     *loop = t_loop_with(&options);
+    pro_listener *l = t_new(pro_listener);
+    pro_address   address = t_listen(loop, l);
+    pro_socket   *first = t_new(pro_socket), *second = t_new(pro_socket);
+    t_pair       *pairs[OTHERS];
+    t_op         *ops = t_array(t_op, OTHERS), *accept = t_new_op();
+    char          bytes[OTHERS];
+    for (int i = 0; i < OTHERS; i++) {
+        t_op *send = t_new_op();
+        pairs[i] = t_pair_new(loop);
+        pro_send_all(&send->op, &pairs[i]->b, "two", 3, t_done);
+        t_wait(loop, send);
+        t_op *recv = t_new_op();
+        pro_recv(&recv->op, &pairs[i]->a, &bytes[i], 1, t_done); /* and there is more */
+        t_wait(loop, recv);
+    }
+    peer clients[2] = {peer_connect(&address), peer_connect(&address)};
+    accept->ctx = first;
+    accept->then = take_into;
+    pro_accept(&accept->op, l, t_done);
+    t_wait(loop, accept);
+    CHECK_DONE(accept, PRO_OK, 0);
+
+    for (int i = 0; i < OTHERS; i++) { /* so many turns are full */
+        ops[i].op.deadline_ns = pro_loop_now(loop) + 3600 * PRO_SEC;
+        pro_recv(&ops[i].op, &pairs[i]->a, &bytes[i], 1, t_done);
+    }
+    t_op *next = t_new_op();
+    next->op.deadline_ns = pro_loop_now(loop) + 1;
+    next->ctx = second;
+    next->then = take_into;
+    pro_accept(&next->op, l, t_done);
+    t_wait(loop, next);
+    CHECK_ERROR(next->error, PRO_OK);
+    for (int i = 0; i < OTHERS; i++) t_wait_count(loop, &ops[i].done, 1);
+    t_close(loop, first);
+    t_close(loop, second);
+    for (int i = 0; i < OTHERS; i++) t_pair_close(loop, pairs[i]);
+    for (int i = 0; i < 2; i++) peer_close(clients[i]);
+    t_listener_close(loop, l);
+}

@@ -316,6 +316,15 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
                         int room)
 {
     if (own(step)->state == CANCELED) {
+        /* An accept that a turn full of others kept from its attempt: who gives it a moment asks whether the
+         * backlog is empty, and would close the listener on those who stand there. */
+        bool     untried = step->kind == PRI_STEP_ACCEPT && words_of(step->handle)->bits & READABLE;
+        intptr_t fd = -1;
+        if (untried && !(step->flags & PRI_STEP_MULTI)) {
+            pri_loop_count_system_call(loop);
+            fd = pri_os_accept(e->env, step->handle->pri_fd, 1);
+        }
+        if (fd >= 0) return report(step, fd, records);
         report(step, 0, records);
         records->error = PRO_ECANCELED;
         return 1;
