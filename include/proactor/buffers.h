@@ -2,7 +2,7 @@
  *
  * A receive with a buffer of its own holds that memory for as long as it waits: a hundred thousand idle
  * connections hold a hundred thousand buffers.  A leased receive names a pool instead; the kernel
- * (io_uring: a provided-buffer ring) or the engine (epoll) picks a free buffer as data arrives.  And since
+ * (io_uring: a provided-buffer ring) or the engine (epoll, IOCP) picks a free buffer as data arrives.  And since
  * a buffer need not be named beforehand, one operation can go on receiving: pro_recv_multi.
  *
  *     pool --a completion--> leased --the handler returns, or pro_lease_give--> pool
@@ -30,7 +30,7 @@ typedef struct pro_buffers pro_buffers;
 #define PRO_BUFFERS_MAX 32768 /* buffers in one pool */
 
 /* Make a pool of count buffers of size bytes each (size > 0, at most 2^30) for the receives of a loop.
- * Returns PRO_OK; or PRO_EINVAL, PRO_ENOMEM, PRO_ENOTSUP (an engine without leases: Windows), and then
+ * Returns PRO_OK; or PRO_EINVAL, PRO_ENOMEM, and then
  * *buffers is untouched.  What is left of pools is freed with the loop. */
 PRO_API int pro_buffers_new(pro_buffers **buffers, pro_loop *loop, uint32_t count, uint32_t size);
 

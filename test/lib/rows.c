@@ -131,30 +131,14 @@ static const struct row system_rows[] = {
     {"watching_what_is_not_there_is_an_error", watching},
 };
 
-/* What is not on Windows as yet. */
-static const char leases[] = "leases of buffers: not on this engine as yet (PRO_ENOTSUP)";
-
 static const char other[] = "signals between processes: Windows has none";
 
 static const struct row iocp[] = {
-    {"a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer", leases},
     {"a_child_starts_with_no_signal_blocked_or_ignored", other},
     {"a_child_that_somebody_else_waited_for_is_no_success",
      "a child's end is told to all who have a handle, so nobody can take it from the others"},
-    {"a_leased_receive_has_its_bytes_in_a_buffer_of_the_pool", leases},
-    {"a_leased_receive_takes_no_more_than_a_buffer_holds", leases},
-    {"a_lease_that_was_taken_stays_until_it_is_given", leases},
-    {"a_multishot_receive_delivers_the_stream_in_order_and_ends_with_it", leases},
-    {"a_pool_without_buffers_says_so_and_the_stream_goes_on_where_it_was", leases},
-    {"those_who_wait_for_a_buffer_are_served_in_order_one_for_each", leases},
-    {"cancel_racing_a_multishot_receive_completes_it_once_and_loses_no_byte", leases},
-    {"a_multishot_receive_that_is_canceled_or_closed_in_its_handler_ends_once", leases},
-    {"a_deadline_ends_a_multishot_receive_once", leases},
-    {"leased_and_plain_receives_of_one_socket_complete_in_order", leases},
-    {"many_connections_share_a_small_pool_and_all_of_them_get_on", leases},
-    {"a_reset_that_was_told_is_no_end_of_stream_to_leased_receives", leases},
-    {"a_reset_that_a_leased_receive_was_told_is_remembered", leases},
-    {"a_pool_of_nothing_or_too_much_is_refused", leases},
+    {"a_reset_that_a_leased_receive_was_told_is_remembered",
+     "Wine 8: a reset that ends a receive of no bytes is told to nobody, and the next receive says end of stream"},
     {"operations_of_every_other_kind_complete_once", "not tried on Windows as yet"},
     {"a_file_as_a_stream_is_read_and_written_where_it_stands", "no files as streams here as yet"},
     {"a_file_as_a_stream_is_read_by_the_pool_or_not_at_all", "no files as streams here as yet"},

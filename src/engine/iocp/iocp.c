@@ -16,6 +16,7 @@
  *   - wake: a packet without an OVERLAPPED, at most one at a time; and the timer's (timer.c);
  *   - a step of readiness: its packet is that of another handle (poll.c);
  *   - a step with a name beside its data, or of many messages (message.c);
+ *   - a leased receive is two calls (lease.c);
  *   - the end of a child (child.c);
  *   - a step on what is no socket (stream.c), and perhaps of one whose calls wait (helper.c).
  *
@@ -253,9 +254,13 @@ static int call_poll(iocp *io, pri_step *step, DWORD *bytes)
 }
 
 static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes) = {
-    [PRI_STEP_RECV] = call_recv,     [PRI_STEP_SEND] = call_send,
-    [PRI_STEP_ACCEPT] = call_accept, [PRI_STEP_CONNECT] = call_connect,
-    [PRI_STEP_POLL_IN] = call_poll,  [PRI_STEP_POLL_OUT] = call_poll,
+    [PRI_STEP_RECV] = call_recv,
+    [PRI_STEP_SEND] = call_send,
+    [PRI_STEP_ACCEPT] = call_accept,
+    [PRI_STEP_CONNECT] = call_connect,
+    [PRI_STEP_POLL_IN] = call_poll,
+    [PRI_STEP_POLL_OUT] = call_poll,
+    [PRI_STEP_RECV_LEASED] = pri_iocp_lease_call,
 };
 
 /* Without the feature "pending": wait a moment for the step's packet.  Whatever comes meanwhile goes
@@ -397,9 +402,16 @@ static bool record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
         error = pri_iocp_message_done(io, step, error, &record->value);
     else if (is_stream(step))
         error = pri_iocp_stream_done(step, error, bytes, &again);
-    if (again && !*canceled_of(step)) {
+    else if (step->kind == PRI_STEP_RECV_LEASED)
+        again = pri_iocp_leased(step, &error, record);
+    bool ends = *canceled_of(step);
+    if (again && !ends) {
         call(io, step);
-        return false;
+        return record->flags & PRI_RECORD_MORE;
+    }
+    if (again && record->flags & PRI_RECORD_MORE) {
+        put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
+        return true;
     }
     if (again) error = ERROR_OPERATION_ABORTED;
     if (!error) return true;
@@ -558,7 +570,7 @@ static int iocp_bind(pro_loop *loop)
 
 const pri_engine pri_engine_iocp = {
     .id = PRO_ENGINE_IOCP,
-    .caps = PRI_CAPS_POLL,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
     .name = "iocp",
     .net = &pri_os_net,
     .nonblocking = 0,

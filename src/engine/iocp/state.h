@@ -46,6 +46,7 @@ typedef struct handle_words {
             union {
                 struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
                 struct pri_iocp_names *names; /* of a datagram socket, made by its first batch */
+                uint32_t               lease; /* of a stream socket: lease.c */
             };
         };
         struct pri_iocp_helper *helpers[2]; /* of one that waits, by direction */
@@ -136,6 +137,14 @@ int       pri_iocp_poll_result(const pri_step *step, int64_t *told);
 OVERLAPPED *pri_iocp_poll_overlapped(const pri_step *step);
 
 void pri_iocp_poll_detach(iocp *io, pro_handle *handle);
+
+/* lease.c ------------------------------------------------------------------------------------- */
+
+/* Make the call of a leased receive, as those of iocp.c. */
+int pri_iocp_lease_call(iocp *io, pri_step *step, DWORD *bytes);
+
+/* A call of its is over.  true: call it again; and there is a record only if that says MORE. */
+bool pri_iocp_leased(pri_step *step, int *error, pri_record *record);
 
 /* child.c ------------------------------------------------------------------------------------- */
 
