@@ -1,5 +1,8 @@
 /* Sends that are not copied, where the engine can: the memory is the library's until it is free, whatever
  * happens in between.  Everywhere else they are plain sends, and the same sentences hold. */
+#include <errno.h>
+#include <string.h>
+
 #include "lib/net.h"
 
 enum { LEN = 300000, BIG = 6 << 20 };
@@ -175,6 +178,33 @@ CONFORM(a_cause_ends_a_send_that_is_not_copied_while_a_part_of_it_went)
 CONFORM(a_cause_ends_a_send_that_is_not_copied_behind_another)
 {
     for (int way = 0; way < WAYS; way++) cut_short((enum way)way, LEN, true);
+}
+
+static bool connects_fail;
+
+static int fail_connect(void *ctx, const char *call)
+{
+    (void)ctx;
+    return connects_fail && strcmp(call, "connect") == 0 ? ENOMEM : 0;
+}
+
+CONFORM(a_close_frees_the_memory_of_a_send_that_is_not_copied_also_when_calls_fail)
+{
+    pro_loop_options options = t_loop_options();
+    options.zerocopy_min = 1;
+    options.env.fault = fail_connect;
+    connects_fail = false;
+    pro_loop *loop = t_loop_with(&options);
+    t_pair   *pair = uneven_pair(loop, NULL);
+    t_op     *send = t_new_op(), *close = t_new_op();
+    pro_send_zerocopy(&send->op, &pair->a, t_alloc(BIG), BIG, t_done);
+    t_settle(loop);
+    connects_fail = true;
+    pro_close(&close->op, &pair->a, t_done);
+    t_wait_count(loop, &close->done, 1);
+    connects_fail = false;
+    CHECK_EQ(send->done, 1);
+    t_close(loop, &pair->b);
 }
 
 CONFORM(a_peer_that_goes_ends_a_send_that_is_not_copied_once)

@@ -212,10 +212,12 @@ static int net_get(const pro_env *env, intptr_t fd, int option, int *value)
 
 /* ---- Datagrams ------------------------------------------------------------------------------ */
 
+/* With nobody: for a connection a reset, which has no way to fail, and on which the end of zero-copy sends
+ * depends (core/hold.c). */
 static int net_associate(const pro_env *env, intptr_t fd, const pro_address *address)
 {
     struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
-    int                     fault = pri_os_fault(env, "connect");
+    int                     fault = address ? pri_os_fault(env, "connect") : 0;
     if (fault) return fault;
     size_t len = address ? pri_os_address_out(address, &storage) : sizeof(struct sockaddr);
     if (len == 0) return -EAFNOSUPPORT;
