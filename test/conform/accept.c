@@ -730,6 +730,11 @@ CONFORM(an_ipv6_listener_takes_ipv4_unless_told_otherwise)
     }
 }
 
+static void take_what_came(t_op *t)
+{
+    if (t->error == PRO_OK) take_into(t);
+}
+
 /* A server that drains gives each accept a moment, until the backlog is empty: then it closes the listener. */
 CONFORM(an_accept_whose_moment_passes_before_its_turn_takes_what_stands_in_the_backlog)
 {
@@ -754,7 +759,7 @@ CONFORM(an_accept_whose_moment_passes_before_its_turn_takes_what_stands_in_the_b
     }
     peer clients[2] = {peer_connect(&address), peer_connect(&address)};
     accept->ctx = first;
-    accept->then = take_into;
+    accept->then = take_what_came;
     pro_accept(&accept->op, l, t_done);
     t_wait(loop, accept);
     CHECK_DONE(accept, PRO_OK, 0);
@@ -766,13 +771,14 @@ CONFORM(an_accept_whose_moment_passes_before_its_turn_takes_what_stands_in_the_b
     t_op *next = t_new_op();
     next->op.deadline_ns = pro_loop_now(loop) + 1;
     next->ctx = second;
-    next->then = take_into;
+    next->then = take_what_came;
     pro_accept(&next->op, l, t_done);
     t_wait(loop, next);
-    CHECK_ERROR(next->error, PRO_OK);
+    /* In bad weather the attempt may fail, and the moment passes. */
+    if (next->error != PRO_ETIMEDOUT || !t_has_weather()) CHECK_ERROR(next->error, PRO_OK);
     for (int i = 0; i < OTHERS; i++) t_wait_count(loop, &ops[i].done, 1);
     t_close(loop, first);
-    t_close(loop, second);
+    if (next->error == PRO_OK) t_close(loop, second);
     for (int i = 0; i < OTHERS; i++) t_pair_close(loop, pairs[i]);
     for (int i = 0; i < 2; i++) peer_close(clients[i]);
     t_listener_close(loop, l);

@@ -41,6 +41,7 @@ static const char children[] =
     "it looks for children, which are the process's, whoever started them";
 
 static const struct row alone[] = {
+    {"a_send_that_is_not_copied_is_cut_in_a_slot_where_no_descriptor_is_left", descriptors},
     {"without_descriptors_a_file_says_so_and_opens_later", descriptors},
     {"an_accept_without_descriptors_says_so_and_the_listener_recovers", descriptors},
     {"accept_multi_without_descriptors_says_so_and_the_listener_recovers", descriptors},
