@@ -140,10 +140,6 @@ static const struct row iocp[] = {
      "a child's end is told to all who have a handle, so nobody can take it from the others"},
     {"a_reset_that_a_leased_receive_was_told_is_remembered",
      "Wine 8: a reset that ends a receive of no bytes is told to nobody, and the next receive says end of stream"},
-    {"a_file_as_a_stream_is_read_and_written_where_it_stands", "no files as streams here as yet"},
-    {"a_file_as_a_stream_is_read_by_the_pool_or_not_at_all", "no files as streams here as yet"},
-    {"a_close_of_a_file_as_a_stream_waits_for_the_thread_that_reads_it",
-     "no files as streams here as yet"},
 };
 
 static bool is_system(pro_engine engine)

@@ -62,7 +62,10 @@ void t_write_file(const char *path, const char *text)
 
 intptr_t t_open(const char *path)
 {
-    HANDLE file = CreateFileA(path, GENERIC_READ, SHARE, NULL, OPEN_EXISTING, 0, NULL);
+    DWORD  both = GENERIC_READ | GENERIC_WRITE;
+    HANDLE file = CreateFileA(path, both, SHARE, NULL, OPEN_EXISTING, 0, NULL);
+    if (file == INVALID_HANDLE_VALUE)
+        file = CreateFileA(path, GENERIC_READ, SHARE, NULL, OPEN_EXISTING, 0, NULL);
     MUST(file != INVALID_HANDLE_VALUE);
     return (intptr_t)file;
 }
