@@ -39,12 +39,16 @@ static void do_call(struct pri_iocp_helper *helper)
     DWORD bytes = 0;
     BOOL  done = FALSE;
     helper->error = ERROR_OPERATION_ABORTED;
-    if (!atomic_load(&helper->canceled)) {
+    while (!atomic_load(&helper->canceled)) {
+        SetLastError(0);
         done = helper->step->kind == PRI_STEP_RECV
                    ? ReadFile(helper->file, helper->buf, helper->len, &bytes, NULL)
                    : WriteFile(helper->file, helper->buf, helper->len, &bytes, NULL);
-        helper->error = done ? 0 : GetLastError();
-        if (helper->error == ERROR_MORE_DATA) helper->error = 0;
+        helper->error = GetLastError();
+        /* A console ends its read at a Control-C: no bytes, no failure, and not the end of it. */
+        if (done && bytes == 0 && helper->error == ERROR_OPERATION_ABORTED) continue;
+        if (done || helper->error == ERROR_MORE_DATA) helper->error = 0;
+        break;
     }
     pri_step *step = helper->step;
     atomic_store(&helper->state, IDLE); /* before the packet, which lets the next step in */

@@ -118,7 +118,9 @@ static void fill_block(pri_os_plan *plan)
     memcpy(plan->block, &count, sizeof count);
     for (int i = 0; i < count; i++) {
         HANDLE handle = plan->theirs[i] ? plan->theirs[i] : INVALID_HANDLE_VALUE;
-        DWORD  type = plan->theirs[i] ? GetFileType(handle) : FILE_TYPE_UNKNOWN;
+        /* Not asked without need: the answer waits for a read that is pending on a handle of that kind. */
+        bool  is_needed = plan->theirs[i] && count > 3;
+        DWORD type = is_needed ? GetFileType(handle) : FILE_TYPE_UNKNOWN;
         flags[i] = plan->theirs[i] ? IS_OPEN : 0;
         if (type == FILE_TYPE_PIPE) flags[i] |= IS_PIPE;
         if (type == FILE_TYPE_CHAR) flags[i] |= IS_DEVICE;
@@ -136,16 +138,17 @@ static size_t write_directory(const char *const *from, wchar_t *out)
     return pri_win_text(*from, out);
 }
 
-/* Ours, as it is now; from is nothing. */
-static size_t write_path(const char *const *from, wchar_t *out)
+/* Ours, as it is now: another thread may make it longer meanwhile. */
+static int make_path(const pro_env *env, wchar_t **out)
 {
-    (void)from;
-    DWORD room = GetEnvironmentVariableW(L"PATH", NULL, 0);
-    if (out) {
-        *out = 0;
-        GetEnvironmentVariableW(L"PATH", out, room);
+    for (DWORD room = 1, needed;; room = needed) {
+        wchar_t *path = env->realloc(env->ctx, *out, room * sizeof *path);
+        if (!path) return -ERROR_NOT_ENOUGH_MEMORY;
+        *out = path;
+        *path = 0;
+        needed = GetEnvironmentVariableW(L"PATH", path, room);
+        if (needed < room) return 0; /* its length, or 0: there is none */
     }
-    return room ? room : 1;
 }
 
 static int make_text(const pro_env *env, wchar_t **out, write_text *writer, const char *const *from)
@@ -169,7 +172,7 @@ static int make_texts(const pro_env *env, pri_os_plan *plan)
         error = make_text(env, &plan->environment, pri_win_environment, plan->what.environment);
     if (!error && plan->what.directory)
         error = make_text(env, &plan->directory, write_directory, &plan->what.directory);
-    if (!error) error = make_text(env, &plan->path, write_path, NULL);
+    if (!error) error = make_path(env, &plan->path);
     return error;
 }
 
@@ -377,6 +380,10 @@ int pri_os_child_signal(const pro_env *env, intptr_t fd, int32_t pid, intptr_t g
     UINT code = KILLED | (UINT)number;
     BOOL done =
         group ? TerminateJobObject((HANDLE)group, code) : TerminateProcess((HANDLE)fd, code);
-    /* One that is just ending takes no more of it. */
-    return done || WaitForSingleObject((HANDLE)fd, 0) == WAIT_OBJECT_0 ? 0 : system_error();
+    if (done) return 0;
+    int   error = system_error();
+    DWORD is =
+        STILL_ACTIVE; /* one that is just ending takes no more of it, and has its code already */
+    if (WaitForSingleObject((HANDLE)fd, 0) == WAIT_OBJECT_0) return 0;
+    return GetExitCodeProcess((HANDLE)fd, &is) && is != STILL_ACTIVE ? 0 : error;
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 
 size_t pri_win_text(const char *text, wchar_t *out)
@@ -35,6 +36,10 @@ static void put(line *l, wchar_t unit, size_t times)
 static bool put_text(line *l, const char *text, size_t len)
 {
     if (len == 0) return true;
+    if (len > INT_MAX) {
+        SetLastError(ERROR_FILENAME_EXCED_RANGE);
+        return false;
+    }
     int room = l->out ? (int)len : 0; /* never more units than bytes */
     int units = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, (int)len,
                                     l->out ? l->out + l->len : NULL, room);
@@ -100,6 +105,15 @@ static int compare(const wchar_t *a, const wchar_t *b)
     return CompareStringOrdinal(a, name_len(a), b, name_len(b), TRUE) - CSTR_EQUAL;
 }
 
+static void reverse(wchar_t *at, wchar_t *end)
+{
+    while (at < end) {
+        wchar_t unit = *at;
+        *at++ = *--end;
+        *end = unit;
+    }
+}
+
 /* In place, by putting each one where it belongs among those before it: there are few. */
 static void sort(wchar_t *block, size_t end)
 {
@@ -107,10 +121,10 @@ static void sort(wchar_t *block, size_t end)
         wchar_t *at = block;
         size_t   len = wcslen(next) + 1;
         while (at < next && compare(at, next) <= 0) at += wcslen(at) + 1;
-        for (size_t i = 0; at < next && i < len; i++) { /* around, unit by unit */
-            wchar_t last = next[len - 1];
-            memmove(at + 1, at, (size_t)(next + len - 1 - at) * sizeof *at);
-            *at = last;
+        if (at < next) { /* before those that stand there now */
+            reverse(at, next);
+            reverse(next, next + len);
+            reverse(at, next + len);
         }
         next += len;
     }
@@ -121,11 +135,11 @@ static size_t put_system_root(wchar_t *out)
 {
     static const wchar_t name[] = L"SystemRoot=";
     size_t               len = sizeof name / sizeof *name - 1;
-    DWORD                room = GetEnvironmentVariableW(L"SystemRoot", NULL, 0);
+    UINT                 room = GetSystemWindowsDirectoryW(NULL, 0); /* that never changes */
     if (room == 0) return 0;
     if (out) {
         memcpy(out, name, sizeof name);
-        GetEnvironmentVariableW(L"SystemRoot", out + len, room);
+        GetSystemWindowsDirectoryW(out + len, room);
     }
     return len + room;
 }
@@ -135,6 +149,7 @@ size_t pri_win_environment(const char *const *environment, wchar_t *out)
     size_t len = 0;
     bool   has_root = false;
     for (size_t i = 0; environment[i]; i++) {
+        if (!*environment[i]) continue; /* it would end the block */
         size_t units = pri_win_text(environment[i], out ? out + len : NULL);
         if (units == 0) return 0;
         has_root |= _strnicmp(environment[i], "SystemRoot=", 11) == 0;

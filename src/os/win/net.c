@@ -164,7 +164,9 @@ static void net_close(const pro_env *env, intptr_t fd, int abortive)
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt((SOCKET)fd, SOL_SOCKET, SO_LINGER, (const char *)&now, sizeof now);
     }
-    if (closesocket((SOCKET)fd) != 0) CloseHandle((HANDLE)fd);
+    if (closesocket((SOCKET)fd) == 0) return;
+    int error = WSAGetLastError();
+    if (error == WSAENOTSOCK || error == WSANOTINITIALISED) CloseHandle((HANDLE)fd);
 }
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)

@@ -119,9 +119,10 @@ static int connect_pair(SOCKET listener, SOCKET ends[2])
 static int stream_pair(SOCKET ends[2], const pri_win_end how[2])
 {
     SOCKET listener = socket_of(SOCK_STREAM, how[1] & PRI_WIN_OVERLAPPED ? WSA_FLAG_OVERLAPPED : 0);
+    int    error = listener == INVALID_SOCKET ? -WSAGetLastError() : 0;
     ends[0] = socket_of(SOCK_STREAM, how[0] & PRI_WIN_OVERLAPPED ? WSA_FLAG_OVERLAPPED : 0);
     ends[1] = INVALID_SOCKET;
-    int error = -WSAGetLastError();
+    if (!error && ends[0] == INVALID_SOCKET) error = -WSAGetLastError();
     if (listener != INVALID_SOCKET && ends[0] != INVALID_SOCKET)
         error = connect_pair(listener, ends);
     if (listener != INVALID_SOCKET) closesocket(listener);
