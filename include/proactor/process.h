@@ -58,7 +58,9 @@ typedef struct pro_spawn_options {
     const char        *file;        /* without a slash it is looked for on this process's PATH */
     const char *const *args;        /* args[0] too, up to a NULL; NULL: file alone */
     const char *const *environment; /* "NAME=value" up to a NULL; NULL: this process's */
-    const char        *directory;   /* where it starts; NULL: where this process is */
+    /* Where it starts; NULL: where this process is.  A relative file is looked for from there, on Windows
+     * from where this process is. */
+    const char *directory;
 
     /* Number 0 of the child, 1, 2, ...: as many as there are, no other descriptor is open in it.
      * count 0: the standard three are inherited. */

@@ -1,4 +1,4 @@
-/* Child processes: a handle whose descriptor is the child's pidfd.
+/* Child processes: a handle whose descriptor is the child's pidfd, on Windows the handle of the process.
  *
  *     pro_spawn   stands in the write queue, as a connect does, so that waits behind it wait
  *       inner     a job of the pool starts the child; its handler finishes the spawn and becomes

@@ -49,7 +49,6 @@ static const struct row alone[] = {
     {"a_datagram_socket_without_descriptors_stays_the_callers", descriptors},
     {"a_receive_of_handles_without_descriptors_left_says_so", descriptors},
     {"pipes_and_pairs_without_descriptors_stay_the_callers", descriptors},
-    {"without_descriptors_a_file_says_so_and_opens_later", descriptors},
     {"a_slot_needs_no_descriptor", descriptors},
     {"a_post_from_a_signal_handler_works", signals},
     {"stop_from_a_signal_handler_works", signals},
@@ -104,8 +103,7 @@ static const struct row sim[] = {
     {"a_signal_that_nobody_can_hear_is_an_error", raised},
 };
 
-/* What needs descriptors, processes, directories or names of the system: not in a simulated world, and
- * not on Windows as yet. */
+/* Copying of files, watching, and what else of a system is otherwise: in a simulated world, and on Windows. */
 static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
 static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
 
