@@ -10,8 +10,9 @@ and as its very last line
     N passed, N failed, N skipped
 
 It has passed only if it says so there, with nothing failed and something run or skipped, and exits
-with 0.  One that crashes, hangs or ends without that line is one failure more.  The last line of
-all is the sum: "N passed, N failed".
+with 0.  One that crashes, hangs or ends without that line is one failure more.  At the end stand what
+was skipped, a line a reason, then what failed once more: who sees only the last lines sees why.  The
+very last line is the sum: "N passed, N failed".
 """
 import argparse
 import collections
@@ -173,6 +174,27 @@ def report(step, result):
         print("replay:", shlex.join(step.variables + step.command), flush=True)
 
 
+def what_failed(step, result):
+    """The failures of a step as single lines."""
+    lines = [line for line in result.output.splitlines() if line.startswith("FAIL ")]
+    if result.why:
+        lines.append(f"FAIL {step.name}: {result.why}")
+    return [f"{line} ({step.stage} {step.name})" for line in lines]
+
+
+def rows_of_skipped(skipped):
+    """A line for each reason: how many sentences it left out, and in which steps."""
+    rows = collections.defaultdict(lambda: (set(), set()))
+    for sentence, reason, name in skipped:
+        sentences, names = rows[reason]
+        sentences.add(sentence)
+        names.add(name)
+    for reason, (sentences, names) in sorted(rows.items()):
+        first, *others = sorted(names)
+        more = f" and {len(others)} steps more" if others else ""
+        yield f"skipped {len(sentences)} in {first}{more}: {reason}"
+
+
 def build(config):
     """Build a configuration; return whether it did."""
     begin = time.monotonic()
@@ -200,6 +222,7 @@ def main():
     stages = [options.config] if options.config else ["release"] if options.quick else UNASKED
 
     passed = failed = 0
+    failures = []
     steps = []
     built = {}
     for stage in stages:
@@ -209,7 +232,9 @@ def main():
             continue
         if config not in built:
             built[config] = build(config)
-            failed += not built[config]
+            if not built[config]:
+                failed += 1
+                failures.append(f"FAIL build of {config}")
         if built[config]:
             steps += read_steps(stage, options.only)
     if options.list:
@@ -220,7 +245,7 @@ def main():
         print("FAIL: there is no such step")
         failed += 1
 
-    skipped = collections.Counter()
+    skipped = set()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             futures = {pool.submit(run, step): step for step in steps}
@@ -229,9 +254,11 @@ def main():
                 report(step, result)
                 passed += result.passed
                 failed += result.failed
+                failures += what_failed(step, result)
                 for line in result.output.splitlines():
                     if line.startswith("skip "):
-                        skipped[line.partition(": ")[2], step.name] += 1
+                        sentence, _, reason = line.rpartition(": ")
+                        skipped.add((sentence, reason, step.name))
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             with running_lock:
@@ -239,8 +266,8 @@ def main():
                     stop(process)
             raise
 
-    for (reason, name), count in sorted(skipped.items()):
-        print(f"skipped {count} of {name}: {reason}")
+    for row in [*rows_of_skipped(skipped), *failures]:
+        print(row)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 
