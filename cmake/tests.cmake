@@ -46,7 +46,7 @@ if(sources)
     # With each kind of fault on, by itself; all that only make slow, and all there are.  The seed is fixed:
     # what was found is found again.
     foreach(plan short_read short_write slow delay cancel narrow reset refuse aborted lost_syn handles clog
-            partition pause skew loss twice overtake mild all)
+            partition pause skew loss twice overtake disk_error disk_full mild all)
         set(configs release)
         if(plan MATCHES "all|mild|cancel|reset")
             set(configs release asan)

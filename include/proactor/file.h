@@ -13,15 +13,15 @@
  * a thread is not cut by cancel, deadline or close: it completes with its result, as that table says.
  * pro_loop_explain tells which is which.
  *
- * Paths are UTF-8, relative to the working directory of the process.
+ * Paths are UTF-8, relative to the working directory of the process.  In a simulated world files are those of
+ * the node's own disk: sim.h.
  *
  * Common to all initiating functions (those that take an operation and a handler):
  *   Ours until the handler: op, buffers, paths, what stats and bytes are written to.  Arrays of vectors
  *   are copied: the caller's again when the call returns.
  *   Thread: the loop's.  Never completes inside.
  *   Errors, beside those named: PRO_ECANCELED, PRO_ETIMEDOUT (deadline), PRO_ECLOSED (the file is closed
- *   or closing), PRO_EBADF (not open), PRO_EACCES, PRO_EPERM, PRO_ENOMEM, PRO_EIO, PRO_ENOTSUP (also: an
- *   engine without files, as a simulated world is).
+ *   or closing), PRO_EBADF (not open), PRO_EACCES, PRO_EPERM, PRO_ENOMEM, PRO_EIO, PRO_ENOTSUP.
  *   Value, where nothing else is said: 0. */
 #ifndef PROACTOR_FILE_H
 #define PROACTOR_FILE_H

@@ -14,7 +14,8 @@
  * come.  Or it is a whole program: it runs its loop, or starts a pro_runtime and joins it, and returns
  * when it is over.  Shards are threads of the world then: stacks of the one real thread, each of which
  * runs until it waits; the seed decides which is next.  Time is virtual: it jumps to the next event, and a handler takes none.  A seed decides
- * everything: the order of what happens at one time, delays, short reads, resets, partitions.  The
+ * everything: the order of what happens at one time, delays, short reads, resets, partitions, and what is
+ * left on a disk when the power goes.  The
  * same seed gives the same run, told by the same digest.
  *
  * Without a world: a loop with the engine PRO_ENGINE_SIM (or PROACTOR_ENGINE=sim in the environment)
@@ -67,7 +68,11 @@ typedef struct pro_sim_node pro_sim_node;
     X(CRASH, "crash", "a node that allows it crashes, and starts again")                           \
     X(LOSS, "loss", "a datagram, or a refusal that answers one, gets lost")                        \
     X(TWICE, "twice", "a datagram comes twice")                                                    \
-    X(OVERTAKE, "overtake", "a datagram is late, and later ones overtake it")
+    X(OVERTAKE, "overtake", "a datagram is late, and later ones overtake it")                      \
+    X(DISK_ERROR, "disk_error",                                                                    \
+      "a call on a file fails; a sync then forgets what it could not write")                       \
+    X(DISK_FULL, "disk_full", "a write, or a new name, finds no room")                             \
+    X(TORN, "torn", "a machine that goes down leaves sectors half written, or full of nonsense")
 
 typedef enum pro_sim_fault {
 #define PRO_SIM_FAULT_ENUM_(name, text, what) PRO_SIM_##name,
@@ -147,6 +152,7 @@ PRO_API void pro_sim_node_on_crash(pro_sim_node *node, void (*on_crash)(void *ar
 /* Let a node crash, and start it again (main runs at the next step).  Peers of its connections get a
  * reset, or hear nothing until it is back, as the seed says.  Not in a handler of that node. */
 PRO_API void pro_sim_crash(pro_sim_node *node);
+PRO_API void pro_sim_power_cut(pro_sim_node *node); /* the same, and surely the machine went down */
 PRO_API void pro_sim_restart(pro_sim_node *node);
 PRO_API int  pro_sim_is_up(const pro_sim_node *node);
 
@@ -157,7 +163,7 @@ PRO_API void pro_sim_pause(pro_sim_node *node, uint64_t for_ns);
  * are made. */
 PRO_API void pro_sim_skew(pro_sim_node *node, uint64_t ahead_ns, int32_t drift_ppm);
 
-/* The most sockets and listeners it may have open; 0: no limit. */
+/* The most sockets, listeners and files it may have open; 0: no limit. */
 PRO_API void pro_sim_handles_max(pro_sim_node *node, uint32_t max);
 
 /* ---- Links ---------------------------------------------------------------------------------- */
@@ -182,6 +188,37 @@ PRO_API void pro_sim_clog(pro_sim_node *from, pro_sim_node *to, uint64_t for_ns)
 /* The weather is over: partitions and clogs end, paused and crashed nodes go on, and no new faults
  * come.  Delays and short transfers stay. */
 PRO_API void pro_sim_heal(pro_sim *world);
+
+/* ---- Disks ------------------------------------------------------------------------------------
+ *
+ * Each node has a file system of its own, in memory, which file.h works on; "/tmp" is there, and the working
+ * directory is "/".  Permissions are kept and not enforced.  Calls end in any order; when, the seed decides.
+ *
+ * What is written is in the system's cache until a sync: of a file for its content and size, of a directory
+ * for the names in it (a file that was synced, whose name was not, is gone after a power cut).  When a node
+ * crashes either its process dies, and nothing is lost, or the machine goes down: then of what was not synced
+ * the seed decides what the medium has, of content each sector of 512 bytes for itself.  A sync that
+ * fails (DISK_ERROR) says so once; what it could not write is not on the medium until it is written anew,
+ * whatever later syncs say. */
+
+typedef struct pro_sim_disk {
+    uint64_t size;         /* bytes that have room, in pages of 4096; 0: 16 GiB */
+    uint64_t delay_ns;     /* of every call */
+    uint64_t jitter_ns;    /* at most so much more */
+    uint64_t sync_ns;      /* of a sync: about so much more, now and then twice */
+    uint64_t bytes_per_s;  /* 0: no limit */
+    int      is_read_only; /* PRO_EROFS */
+} pro_sim_disk;
+
+/* How a node's disk is from now on; one that was not set has 16 GiB, 20 us, 80 us and 1 ms.  What is on it
+ * stays. */
+PRO_API void pro_sim_disk_set(pro_sim_node *node, const pro_sim_disk *disk);
+
+/* From outside, at once, whatever the weather.  Put a file there, synced, with the directories of its path;
+ * PRO_OK, or an error.  And look at one as the node's programs would see it: up to size bytes of it; its
+ * length, or an error. */
+PRO_API int pro_sim_file_put(pro_sim_node *node, const char *path, const void *data, size_t len);
+PRO_API int64_t pro_sim_file_get(pro_sim_node *node, const char *path, void *buf, size_t size);
 
 /* ---- Scripted faults on one socket ------------------------------------------------------------- */
 
@@ -250,8 +287,9 @@ typedef struct pro_sim_stats {
     uint64_t choices;    /* random decisions */
     uint64_t virtual_ns; /* since the world began */
     uint64_t connections, bytes, resets, crashes, partitions;
-    uint32_t faults; /* kinds that this seed has on */
-    uint32_t struck; /* those of them that did something so far */
+    uint32_t faults;                   /* kinds that this seed has on */
+    uint32_t struck;                   /* those of them that did something so far */
+    uint64_t sectors_lost, names_lost; /* that were not synced when a machine went down */
 } pro_sim_stats;
 
 PRO_API void pro_sim_stats_get(const pro_sim *world, pro_sim_stats *stats);

@@ -270,6 +270,8 @@ void pri_loop_count_zerocopy(pro_loop *loop, bool was_copied);
 
 /* Calls that the engine does by itself, as bits (1 << PRI_CALL_*); all others go to threads. */
 #define PRI_NATIVE_JOB (UINT64_C(1) << PRI_CALL_JOB)
+#define PRI_NATIVE_LONG_OPEN                                                                       \
+    (UINT64_C(1) << PRI_CALL_KINDS) /* for direct I/O, or a temporary file */
 void pri_loop_set_native(pro_loop *loop, uint64_t native);
 
 /* A time on the loop's clock (neither POLL nor FOREVER) as one on the system's monotonic clock. */

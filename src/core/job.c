@@ -11,7 +11,7 @@ static uint64_t native_bit(const pri_step *step)
     const pri_side *side = step->data;
     const pri_call *call = &side->call;
     bool            is_long = call->flags & (PRO_FILE_DIRECT | PRI_FILE_TEMPORARY);
-    if (call->what == PRI_CALL_FILE_OPEN && is_long) return 0;
+    if (call->what == PRI_CALL_FILE_OPEN && is_long) return PRI_NATIVE_LONG_OPEN;
     return UINT64_C(1) << call->what;
 }
 
@@ -29,6 +29,10 @@ void pri_job_start_step(pro_op *op)
 void pri_job_start_pooled(pro_op *op)
 {
     pri_step *step = &op->pri_kernel_step;
+    if (op->pri_loop->native & PRI_NATIVE_JOB) {
+        pri_op_start(op);
+        return;
+    }
     step->op_state = PRI_STARTED;
     step->flags |= PRI_STEP_POOLED;
     pri_pool_start(op->pri_loop, step);

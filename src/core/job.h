@@ -45,7 +45,8 @@ void pri_job_start(pro_op *op, pri_job_fn *fn, void *arg);
 /* Start a begun operation whose step is filled, and is a job: JOB or CALL. */
 void pri_job_start_step(pro_op *op);
 
-/* Start an operation whose step the pool is to do, whatever the engine can. */
+/* Start an operation whose step the pool is to do, whatever the engine can; but one that does jobs by itself
+ * does this one, too: a receive or a send on a stream that is a file. */
 void pri_job_start_pooled(pro_op *op);
 
 /* The same without doing it: this is its result. */

@@ -32,7 +32,7 @@ CONFORM(a_whole_file_is_read_whatever_its_size)
     }
     t_op *t = t_new_op(), *none = t_new_op();
     pro_path_read(&t->op, loop, dir, SIZE_MAX, bytes, t_done);
-    pro_path_read(&none->op, loop, t_in(dir, "none"), SIZE_MAX, bytes, t_done);
+    pro_path_read(&none->op, loop, t_in(dir, "none"), SIZE_MAX, t_new(pro_bytes), t_done);
     t_run(loop);
     CHECK_DONE(t, PRO_EISDIR, 0);
     CHECK_DONE(none, PRO_ENOENT, 0);
@@ -106,12 +106,12 @@ CONFORM(without_descriptors_a_file_says_so_and_opens_later)
     t_op       *t = t_new_op(), *read = t_new_op(), *put = t_new_op();
     pro_bytes  *bytes = t_new(pro_bytes);
     t_file_make(path, 10, 1);
-    if (!t_os_descriptors_exhaust()) t_skip("descriptors cannot be exhausted here");
+    if (!t_descriptors_exhaust()) t_skip("descriptors cannot be exhausted here");
     pro_file_open(&t->op, f, loop, NULL, path, PRO_FILE_READ, 0, t_done);
     pro_path_read(&read->op, loop, path, 100, bytes, t_done);
     pro_path_replace(&put->op, loop, path, "x", 1, 0644, t_done);
     t_run(loop);
-    t_os_descriptors_restore();
+    t_descriptors_restore();
     CHECK_DONE(t, PRO_EMFILE, 0);
     CHECK_DONE(read, PRO_EMFILE, 0);
     CHECK_DONE(put, PRO_EMFILE, 0);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/sim.h"
+
 const char *t_in(const char *dir, const char *name)
 {
     size_t size = strlen(dir) + strlen(name) + 2;
@@ -14,9 +16,10 @@ const char *t_in(const char *dir, const char *name)
 
 const char *t_dir(pro_loop *loop)
 {
-    const char *base = getenv("TMPDIR");
+    const char *base = t_world_here() ? NULL : getenv("TMPDIR");
     char        name[64];
-    uint64_t    number = t_random() ^ (uint64_t)(uintptr_t)loop ^ pro_loop_now(loop);
+    uint64_t    number = t_random();
+    if (!t_world_here()) number ^= (uint64_t)(uintptr_t)loop ^ pro_loop_now(loop);
     snprintf(name, sizeof name, "pro-test-%016llx", (unsigned long long)number);
     const char *dir = t_in(base ? base : "/tmp", name);
     t_op       *t = t_new_op();
@@ -73,6 +76,10 @@ void t_file_make(const char *path, size_t len, unsigned key)
 {
     char *bytes = t_alloc(len + 1);
     t_fill(bytes, len, key, 0);
+    if (t_world_here()) {
+        CHECK_EQ(pro_sim_file_put(t_world_here()->machine, path, bytes, len), PRO_OK);
+        return;
+    }
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
     CHECK_EQ(fwrite(bytes, 1, len, file), len);
@@ -81,6 +88,10 @@ void t_file_make(const char *path, size_t len, unsigned key)
 
 int64_t t_file_size(const char *path)
 {
+    if (t_world_here()) {
+        int64_t size = pro_sim_file_get(t_world_here()->machine, path, NULL, 0);
+        return size < 0 ? -1 : size;
+    }
     FILE *file = fopen(path, "rb");
     if (!file) return -1;
     fseek(file, 0, SEEK_END);
@@ -91,7 +102,13 @@ int64_t t_file_size(const char *path)
 
 void t_file_check(const char *path, size_t len, unsigned key, uint64_t offset)
 {
-    char *bytes = t_alloc(len + 1);
+    char *bytes = t_alloc((t_world_here() ? offset : 0) + len + 1);
+    if (t_world_here()) {
+        int64_t size = pro_sim_file_get(t_world_here()->machine, path, bytes, offset + len);
+        CHECK_GE(size, offset + len);
+        CHECK_FILL(bytes + offset, len, key, offset);
+        return;
+    }
     FILE *file = fopen(path, "rb");
     CHECK(file != NULL);
     fseek(file, (long)offset, SEEK_SET);

@@ -12,7 +12,7 @@ const char *t_in(const char *dir, const char *name);
 /* Take it all away: it must be a directory of files. */
 void t_dir_remove(pro_loop *loop, const char *dir);
 
-/* By the C library: make a file of a pattern; the size, or -1 if there is none; is it that pattern? */
+/* By the C library, or straight to the disk of a simulated world: make a file of a pattern; the size, or -1 if there is none; is it that pattern? */
 void    t_file_make(const char *path, size_t len, unsigned key);
 int64_t t_file_size(const char *path);
 void    t_file_check(const char *path, size_t len, unsigned key, uint64_t offset);

@@ -116,7 +116,6 @@ static const struct row system_rows[] = {
     {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
     {"a_copy_that_cannot_begin_is_an_error", copying},
     {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
-    {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
     {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
     {"a_poll_says_that_the_other_side_is_gone",
      "a pair is TCP here, where the end of one direction is not the end of the other"},
@@ -133,6 +132,7 @@ static const struct row system_rows[] = {
 static const char other[] = "signals between processes: Windows has none";
 
 static const struct row iocp[] = {
+    {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
     {"a_child_starts_with_no_signal_blocked_or_ignored", other},
     {"a_child_that_somebody_else_waited_for_is_no_success",
      "a child's end is told to all who have a handle, so nobody can take it from the others"},

@@ -14,6 +14,8 @@ typedef struct t_world {
     pro_loop        *near_loop, *far_loop; /* of the peers */
     pro_loop        *clock;                /* never run: it has the time of the machine */
     struct sim_peer *peers;
+    struct sim_file *files; /* world_sim.c: open ones, and how many paths were made up */
+    unsigned         paths;
     pro_socket       last; /* takes the last descriptor: t_descriptors_exhaust */
     bool             is_exhausted;
     void (*body)(void *arg);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/test.h"
+#include "lib/world_sim.h"
 
 #define MUST(call)                                                                                 \
     do {                                                                                           \
@@ -24,6 +25,7 @@ const char *t_path(const char *name)
     static atomic_int count;
     const char       *top = getenv("TMPDIR");
     char             *path = t_alloc(512);
+    if (sim_path(name, path, 512)) return path;
     snprintf(path, 512, "%s/%d-%d-%s", top ? top : "/tmp", (int)getpid(),
              atomic_fetch_add(&count, 1), name);
     return path;
@@ -36,13 +38,29 @@ const char *t_path_in(const char *directory, const char *name)
     return path;
 }
 
-void t_make_directory(const char *path) { MUST(mkdir(path, 0700)); }
-void t_remove_directory(const char *path) { MUST(rmdir(path)); }
-void t_rename(const char *from, const char *to) { MUST(rename(from, to)); }
-void t_remove(const char *path) { MUST(unlink(path)); }
+void t_make_directory(const char *path)
+{
+    if (!sim_make_directory(path)) MUST(mkdir(path, 0700));
+}
+
+void t_remove_directory(const char *path)
+{
+    if (!sim_remove_directory(path)) MUST(rmdir(path));
+}
+
+void t_rename(const char *from, const char *to)
+{
+    if (!sim_rename(from, to)) MUST(rename(from, to));
+}
+
+void t_remove(const char *path)
+{
+    if (!sim_remove(path)) MUST(unlink(path));
+}
 
 void t_write_file(const char *path, const char *text)
 {
+    if (sim_write_file(path, text)) return;
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     MUST(fd);
     t_write_fd(fd, text);
@@ -51,6 +69,8 @@ void t_write_file(const char *path, const char *text)
 
 intptr_t t_open(const char *path)
 {
+    intptr_t simulated;
+    if (sim_open(path, &simulated)) return simulated;
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC);
     MUST(fd);
@@ -59,6 +79,8 @@ intptr_t t_open(const char *path)
 
 intptr_t t_pattern_file(const char *path, size_t len, unsigned key)
 {
+    intptr_t simulated;
+    if (sim_pattern_file(path, len, key, &simulated)) return simulated;
     int   fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     char *bytes = t_alloc(len);
     MUST(fd);
@@ -94,7 +116,10 @@ void t_write_fd(intptr_t fd, const char *text)
     if (write((int)fd, text, len) != (ssize_t)len) FAIL("write: errno %d", errno);
 }
 
-void t_close_fd(intptr_t fd) { MUST(close((int)fd)); }
+void t_close_fd(intptr_t fd)
+{
+    if (!sim_close_fd(fd)) MUST(close((int)fd));
+}
 
 void t_pipe(intptr_t fds[2])
 {

@@ -3,6 +3,7 @@
 
 #include "lib/os.h"
 #include "lib/test.h"
+#include "lib/world_sim.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,6 +30,7 @@ const char *t_path(const char *name)
     const char       *top = getenv("TMPDIR");
     if (top == NULL) top = getenv("TEMP");
     char *path = t_alloc(512);
+    if (sim_path(name, path, 512)) return path;
     snprintf(path, 512, "%s/%lu-%d-%s", top ? top : ".", GetCurrentProcessId(),
              atomic_fetch_add(&count, 1), name);
     return path;
@@ -41,18 +43,32 @@ const char *t_path_in(const char *directory, const char *name)
     return path;
 }
 
-void t_make_directory(const char *path) { MUST(CreateDirectoryA(path, NULL)); }
-void t_remove_directory(const char *path) { MUST(RemoveDirectoryA(path)); }
+void t_make_directory(const char *path)
+{
+    if (!sim_make_directory(path)) MUST(CreateDirectoryA(path, NULL));
+}
+
+void t_remove_directory(const char *path)
+{
+    if (!sim_remove_directory(path)) MUST(RemoveDirectoryA(path));
+}
+
 void t_rename(const char *from, const char *to)
 {
+    if (sim_rename(from, to)) return;
     MUST(MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING));
 }
-void t_remove(const char *path) { MUST(DeleteFileA(path)); }
+
+void t_remove(const char *path)
+{
+    if (!sim_remove(path)) MUST(DeleteFileA(path));
+}
 
 enum { SHARE = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE };
 
 void t_write_file(const char *path, const char *text)
 {
+    if (sim_write_file(path, text)) return;
     HANDLE file = CreateFileA(path, FILE_APPEND_DATA, SHARE, NULL, OPEN_ALWAYS, 0, NULL);
     MUST(file != INVALID_HANDLE_VALUE);
     DWORD len;
@@ -62,6 +78,8 @@ void t_write_file(const char *path, const char *text)
 
 intptr_t t_open(const char *path)
 {
+    intptr_t simulated;
+    if (sim_open(path, &simulated)) return simulated;
     DWORD  both = GENERIC_READ | GENERIC_WRITE;
     HANDLE file = CreateFileA(path, both, SHARE, NULL, OPEN_EXISTING, 0, NULL);
     if (file == INVALID_HANDLE_VALUE)
@@ -72,6 +90,8 @@ intptr_t t_open(const char *path)
 
 intptr_t t_pattern_file(const char *path, size_t len, unsigned key)
 {
+    intptr_t simulated;
+    if (sim_pattern_file(path, len, key, &simulated)) return simulated;
     DWORD  written, access = GENERIC_READ | GENERIC_WRITE;
     char  *bytes = t_alloc(len);
     HANDLE file = CreateFileA(path, access, SHARE, NULL, CREATE_ALWAYS, 0, NULL);
@@ -128,6 +148,7 @@ void t_write_fd(intptr_t fd, const char *text)
 
 void t_close_fd(intptr_t fd)
 {
+    if (sim_close_fd(fd)) return;
     HANDLE handle = (HANDLE)fd;
     if (leaked.number != 0 && fd == leaked.number) {
         handle = leaked.handle;

@@ -51,6 +51,9 @@ static const struct {
     [PRO_SIM_LOSS] = {"loss", 2, 64},
     [PRO_SIM_TWICE] = {"twice", 2, 64},
     [PRO_SIM_OVERTAKE] = {"overtake", 2, 64},
+    [PRO_SIM_DISK_ERROR] = {"disk_error", 16, 1024},
+    [PRO_SIM_DISK_FULL] = {"disk_full", 16, 1024},
+    [PRO_SIM_TORN] = {"torn", 1, 16},
 };
 
 /* PROACTOR_PLAN, if set, says which kinds are on, all of them. */
@@ -69,11 +72,14 @@ static bool plan_of_environment(uint32_t *faults)
 void pri_sim_make_plan(pro_sim *w, const pro_sim_options *options)
 {
     uint64_t stream = pri_sim_stream(w, STREAM_PLAN, 0, 0);
-    uint64_t of_datagrams = pri_sim_stream(w, STREAM_PLAN, 1, 0); /* which shift no other choice */
+    uint64_t of_datagrams = pri_sim_stream(w, STREAM_PLAN, 1, 0); /* which shift no other choice, */
+    uint64_t of_disks = pri_sim_stream(w, STREAM_PLAN, 2, 0);     /* nor do these */
     uint32_t faults = options->faults;
     bool     all_on = plan_of_environment(&faults) || options->every_fault;
     for (int kind = 0; kind < PRO_SIM_FAULT_KINDS; kind++) {
-        uint64_t *from = kind < PRO_SIM_LOSS ? &stream : &of_datagrams;
+        uint64_t *from = kind < PRO_SIM_LOSS         ? &stream
+                         : kind < PRO_SIM_DISK_ERROR ? &of_datagrams
+                                                     : &of_disks;
         bool      is_on = pri_sim_choice(w, from, 2) == 0 || all_on;
         uint64_t  low = kinds[kind].rate_min, high = kinds[kind].rate_max;
         uint64_t  rate = low << pri_sim_choice(w, from, 8);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/list.h"
+#include "engine/sim/disk.h"
 #include "engine/sim/lane.h"
 #include "engine/sim/net.h"
 
@@ -28,6 +29,16 @@ typedef struct __attribute__((may_alias)) guard {
 } guard;
 
 static guard *guard_of(pri_step *step) { return (guard *)step->engine; }
+
+/* Is it of a kind that moves bytes one way or the other?  RECV, SEND, or NONE. */
+static pri_step_kind moves(const pri_step *step)
+{
+    if (step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND) return step->kind;
+    if (step->kind != PRI_STEP_CALL) return PRI_STEP_NONE;
+    const pri_side *side = step->data;
+    if (side->call.what == PRI_CALL_FILE_READ) return PRI_STEP_RECV;
+    return side->call.what == PRI_CALL_FILE_WRITE ? PRI_STEP_SEND : PRI_STEP_NONE;
+}
 
 /* The first piece of what the step moves. */
 static unsigned char *first_piece(const pri_step *step, size_t *len)
@@ -71,10 +82,11 @@ static void guard_begin(pri_step *step)
     size_t len;
     guard *g = guard_of(step);
     g->len = 0;
-    if (step->kind != PRI_STEP_RECV && step->kind != PRI_STEP_SEND) return;
+    pri_step_kind way = moves(step);
+    if (way == PRI_STEP_NONE) return;
     unsigned char *bytes = first_piece(step, &len);
     g->len = (uint32_t)len;
-    if (step->kind == PRI_STEP_RECV) scramble(bytes, len);
+    if (way == PRI_STEP_RECV) scramble(bytes, len);
     g->sum = sum_of(bytes, len);
 }
 
@@ -85,7 +97,7 @@ void pri_sim_guard_end(pro_sim *w, pri_step *step)
     if (g->len == 0) return;
     unsigned char *bytes = first_piece(step, &len);
     bool           is_touched = g->sum != sum_of(bytes, g->len);
-    if (step->kind == PRI_STEP_RECV) scramble(bytes, g->len);
+    if (moves(step) == PRI_STEP_RECV) scramble(bytes, g->len);
     g->len = 0;
     if (!is_touched) return;
     const pro_op *op = pri_sim_op(step);
@@ -170,39 +182,55 @@ static int refusal(const sim_socket *s, const pri_step *step)
     }
 }
 
-void pri_sim_job_record(sim_loop *l, pri_step *step, int64_t result)
+void pri_sim_step_record(sim_loop *l, pri_step *step, int64_t result)
 {
     int     error = result < 0 ? (int)result : PRO_OK;
     int64_t value = result > 0 ? result : 0;
+    int     system = step->kind == PRI_STEP_CALL ? pri_sim_system_error(error) : 0;
     pri_sim_note(l->world, EV_RECORD, l->node, l->id, error, value, step);
-    add_record(l, (pri_record){.step = step, .value = value, .error = error});
+    add_record(l, (pri_record){.step = step, .value = value, .error = error, .system = system});
 }
 
-static void start_job(pro_loop *loop, pri_step *step)
+static void start_job_or_call(pro_loop *loop, pri_step *step)
 {
     sim_loop *l = pri_loop_engine_state(loop);
     pro_sim  *w = l->world;
     uint64_t  index = w->started++;
+    int       error = PRO_OK;
     if (w->watch) w->watch(w->watch_arg, index, pri_sim_op(step));
-    int error = l->lanes_used ? PRO_OK : pri_os_error(pri_os_fault(&loop->env, "thread"));
     if (index == w->inject_at) error = w->inject_error;
+    if (step->kind == PRI_STEP_CALL) {
+        guard_begin(step);
+        pri_sim_file_start(l, step, error);
+        return;
+    }
+    if (!error && !l->lanes_used) error = pri_os_error(pri_os_fault(&loop->env, "thread"));
     pri_sim_job_start(l, step, error);
+}
+
+static bool is_job_or_call(const pri_step *step)
+{
+    return step->kind == PRI_STEP_JOB || step->kind == PRI_STEP_CALL;
 }
 
 static void start(pro_loop *loop, pri_step *step)
 {
     static const char *const calls[PRI_STEP_KINDS] = {"", "recv", "send", "accept", "connect"};
-    if (step->kind == PRI_STEP_JOB) {
-        start_job(loop, step);
+    if (is_job_or_call(step)) {
+        start_job_or_call(loop, step);
         return;
     }
     sim_loop   *l = pri_loop_engine_state(loop);
     pro_sim    *w = l->world;
     sim_socket *s = pri_sim_socket_of_fd(w, step->handle->pri_fd);
     int         direction = direction_of(step);
-    if (!s)
-        pri_abort("sim: a step on descriptor %lld, which is none of this world",
-                  (long long)step->handle->pri_fd);
+    if (PRI_RARELY(!s)) { /* a stream that is a file */
+        if (step->handle->pri_fd < PRI_SIM_FILES)
+            pri_abort("sim: a step on descriptor %lld, which is none of this world",
+                      (long long)step->handle->pri_fd);
+        start_job_or_call(loop, step);
+        return;
+    }
     if (s->step[direction]) pri_abort("sim: two steps at a time in one direction");
     s->step[direction] = step;
     s->steps[direction]++;
@@ -255,8 +283,13 @@ void pri_sim_canceled(pro_sim *w, sim_socket *s, int direction)
 static void cancel(pro_loop *loop, pri_step *step)
 {
     sim_loop *l = pri_loop_engine_state(loop);
-    if (step->kind == PRI_STEP_JOB) {
-        if (pri_sim_job_cancel(l, step)) pri_sim_job_record(l, step, PRO_ECANCELED);
+    if (step->kind == PRI_STEP_JOB ||
+        (step->handle && step->handle->pri_fd >= PRI_SIM_FILES && step->kind != PRI_STEP_CALL)) {
+        if (pri_sim_job_cancel(l, step)) pri_sim_step_record(l, step, PRO_ECANCELED);
+        return;
+    }
+    if (step->kind == PRI_STEP_CALL) {
+        pri_sim_file_cancel(l, step);
         return;
     }
     pro_sim    *w = l->world;
@@ -410,6 +443,7 @@ static int init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
     l->job_stream = pri_sim_stream(w, STREAM_JOB, l->id, 0);
     pri_list_init(&l->running);
     pri_list_init(&l->waiting);
+    pri_list_init(&l->files);
     l->capacity = 64;
     l->records = pri_sim_realloc(NULL, l->capacity * sizeof *l->records);
     if (w->last_loop)
@@ -418,7 +452,7 @@ static int init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
         w->loops = l;
     w->last_loop = l;
     pri_loop_set_engine_state(loop, l);
-    pri_loop_set_native(loop, PRI_NATIVE_JOB);
+    pri_loop_set_native(loop, UINT64_MAX);             /* there are no threads here */
     if (!l->manual) atomic_store(&loop->asleep, true); /* whoever posts must wake the world */
     if (!l->manual) pri_sim_turn_soon(l, w->now_ns);
     char plan[200];
@@ -480,6 +514,7 @@ const pri_engine pri_engine_sim = {
     .caps = PRI_CAPS_LEASE,
     .nonblocking = 1,
     .features = "",
+    .call = pri_sim_call,
     .probe = probe,
     .init = init,
     .fini = fini,

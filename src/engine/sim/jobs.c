@@ -40,7 +40,7 @@ void pri_sim_job_start(sim_loop *l, pri_step *step, int error)
 {
     if (error) {
         job_of(step)->number = UINT32_MAX; /* nothing to cancel */
-        pri_sim_job_record(l, step, error);
+        pri_sim_step_record(l, step, error);
         return;
     }
     if (l->lanes_used < l->loop->pool_threads_max) {
@@ -76,7 +76,7 @@ void pri_sim_job_over(sim_loop *l, uint32_t number)
     l->world->here = l->node;
     int64_t result = pri_job_run(step);
     l->world->here = before;
-    pri_sim_job_record(l, step, result);
+    pri_sim_step_record(l, step, result);
     if (pri_list_empty(&l->waiting)) return;
     step = step_of(l->waiting.next);
     no_more_waits(l, step);

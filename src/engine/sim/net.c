@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/sim/disk.h"
 #include "engine/sim/net.h"
 
 static sim_loop *loop_of(const pro_env *env) { return pri_loop_engine_state(env->ctx); }
@@ -12,6 +13,12 @@ static sim_loop *loop_of(const pro_env *env) { return pri_loop_engine_state(env-
 static sim_socket *socket_of(const pro_env *env, intptr_t fd)
 {
     return pri_sim_socket_of_fd(loop_of(env)->world, fd);
+}
+
+static sim_open *file_of(const pro_env *env, intptr_t fd)
+{
+    const sim_disk *disk = loop_of(env)->node->disk;
+    return disk ? pri_sim_open_of(disk, fd) : NULL;
 }
 
 static intptr_t net_open(const pro_env *env, int family, int datagram, int nonblocking)
@@ -38,7 +45,19 @@ static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
     (void)nonblocking;
     int fault = pri_os_fault(env, "fcntl");
     if (fault) return fault;
+    if (fd >= PRI_SIM_FILES) return file_of(env, fd) ? 0 : -PRI_SIM_EBADF;
     return socket_of(env, fd) ? 0 : -PRI_SIM_EBADF; /* real descriptors have no place here */
+}
+
+static int net_look(const pro_env *env, intptr_t fd)
+{
+    const sim_open *file = file_of(env, fd);
+    if (!file) return socket_of(env, fd) ? 0 : -PRI_SIM_EBADF;
+    uint32_t access = file->flags & (PRO_FILE_READ | PRO_FILE_WRITE);
+    int      what = PRI_OS_PLAIN | PRI_OS_FILE;
+    if (access == PRO_FILE_WRITE) what |= PRI_OS_NO_READ;
+    if (!(access & PRO_FILE_WRITE)) what |= PRI_OS_NO_WRITE;
+    return what;
 }
 
 static bool overlaps(const sim_socket *a, const sim_socket *b)
@@ -146,6 +165,8 @@ void pri_sim_close(pro_sim *w, sim_socket *s, bool abortive)
 static void net_close(const pro_env *env, intptr_t fd, int abortive)
 {
     sim_socket *s = socket_of(env, fd);
+    if (file_of(env, fd))
+        pri_sim_close_file(loop_of(env)->node->disk, (uint32_t)(fd - PRI_SIM_FILES));
     if (!s) return;
     if (s->step[0] || s->step[1]) pri_abort("sim: a socket is closed with a step outstanding");
     pri_sim_close(loop_of(env)->world, s, abortive != 0);
@@ -261,6 +282,7 @@ const pri_net pri_sim_net = {
     .local = net_local,
     .peer = net_peer,
     .lookup = net_lookup,
+    .look = net_look,
     .set = net_set,
     .get = net_get,
     .associate = net_associate,
@@ -286,6 +308,19 @@ static const struct {
     {PRO_EMSGSIZE, PRI_SIM_NUMBER(EMSGSIZE, 10040)},
     {PRO_EACCES, PRI_SIM_NUMBER(EACCES, 10013)},
     {PRO_EBADF, PRI_SIM_EBADF},
+    {PRO_ENOENT, PRI_SIM_NUMBER(ENOENT, 2)},
+    {PRO_EEXIST, PRI_SIM_NUMBER(EEXIST, 80)},
+    {PRO_ENOTDIR, PRI_SIM_NUMBER(ENOTDIR, 267)},
+    {PRO_EISDIR, PRI_SIM_NUMBER(EISDIR, 336)},
+    {PRO_ENOTEMPTY, PRI_SIM_NUMBER(ENOTEMPTY, 145)},
+    {PRO_ENOSPC, PRI_SIM_NUMBER(ENOSPC, 112)},
+    {PRO_EROFS, PRI_SIM_NUMBER(EROFS, 19)},
+    {PRO_EFBIG, PRI_SIM_NUMBER(EFBIG, 223)},
+    {PRO_ENAMETOOLONG, PRI_SIM_NUMBER(ENAMETOOLONG, 206)},
+    {PRO_ELOOP, PRI_SIM_NUMBER(ELOOP, 1921)},
+    {PRO_EPERM, PRI_SIM_NUMBER(EPERM, 1314)},
+    {PRO_EBUSY, PRI_SIM_NUMBER(EBUSY, 170)},
+    {PRO_EIO, PRI_SIM_NUMBER(EIO, 1117)},
 };
 
 int pri_sim_system_error(int error)

@@ -59,6 +59,7 @@ pro_sim_node *pro_sim_node_new(pro_sim *w, const char *name, const char *address
     else
         w->nodes = node;
     w->last_node = node;
+    node->is_due = main != NULL;
     if (main) pri_sim_push(w, w->now_ns, EV_MAIN, node->id, 0, 0);
     return node;
 }

@@ -120,6 +120,7 @@ static const int errors_of[PRI_STEP_KINDS][8] = {
     [PRI_STEP_CONNECT] = {PRO_ECONNREFUSED, PRO_ETIMEDOUT, PRO_EHOSTUNREACH, PRO_ENETUNREACH,
                           PRO_EADDRNOTAVAIL},
     [PRI_STEP_JOB] = {PRO_EAGAIN, PRO_ENOMEM},
+    [PRI_STEP_CALL] = {PRO_EIO, PRO_ENOSPC, PRO_EMFILE, PRO_EACCES},
 };
 
 static int run_with(pro_test_scenario *scenario, void *arg, sweep *s, uint64_t index, int error)

@@ -139,13 +139,11 @@ static void vanish(pro_sim *w, sim_socket *s, bool machine)
     pri_sim_close(w, s, true);
 }
 
-void pro_sim_crash(pro_sim_node *node)
+static void crash(pro_sim_node *node, bool machine)
 {
     pro_sim *w = node->world;
-    if (!node->up) return;
     pri_sim_note(w, EV_CRASH, node, node->id, 0, node->starts, NULL);
     w->stats.crashes++;
-    bool machine = pri_sim_choice(w, &node->stream, 2);
     for (sim_loop *l = w->loops, *next; l; l = next) {
         next = l->next;
         if (l->node == node && l->loop->running && !l->lane)
@@ -156,6 +154,7 @@ void pro_sim_crash(pro_sim_node *node)
         sim_socket *s = pri_sim_socket(w, i);
         if (s && s->node == node && s->flags & SOCK_TAKEN) vanish(w, s, machine);
     }
+    pri_sim_files_crash(node, machine);
     for (sim_loop *l = w->loops, *next; l; l = next) {
         next = l->next;
         if (l->node == node) pri_loop_abandon(l->loop);
@@ -163,6 +162,16 @@ void pro_sim_crash(pro_sim_node *node)
     pri_sim_lanes_abandon(w, node);
     node->up = false;
     if (node->on_crash) node->on_crash(node->arg);
+}
+
+void pro_sim_crash(pro_sim_node *node)
+{
+    if (node->up) crash(node, pri_sim_choice(node->world, &node->stream, 2));
+}
+
+void pro_sim_power_cut(pro_sim_node *node)
+{
+    if (node->up) crash(node, true);
 }
 
 void pro_sim_restart(pro_sim_node *node)
@@ -180,6 +189,7 @@ void pro_sim_restart(pro_sim_node *node)
         s->flags &= (uint16_t)~SOCK_SILENT;
         if (s->step[PRI_SIM_WRITE]) pri_sim_send_segment(w, s, 0, SEG_RST);
     }
+    node->is_due = node->main != NULL;
     if (node->main) pri_sim_push(w, w->now_ns, EV_MAIN, node->id, 0, 0);
 }
 

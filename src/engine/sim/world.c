@@ -17,7 +17,8 @@
 static _Thread_local pro_sim *current;
 
 /* Worlds that no program made follow each other: the next one goes on at the time of the last. */
-static _Thread_local uint64_t implicit_ns, implicit_digest;
+static _Thread_local uint64_t  implicit_ns, implicit_digest;
+static _Thread_local sim_disk *implicit_disk; /* with its files */
 
 enum { TURNS_MAX = 16 }; /* of one loop in a row, before time moves */
 
@@ -79,6 +80,8 @@ pro_sim *pri_sim_current_or_implicit(void)
     w->implicit = true;
     if (implicit_ns) w->now_ns = implicit_ns;
     if (implicit_digest) w->digest = implicit_digest;
+    if (implicit_disk) pri_sim_disk_move(implicit_disk, w->host);
+    implicit_disk = NULL;
     return w;
 }
 
@@ -99,6 +102,7 @@ static void free_world(pro_sim *w)
     }
     for (pro_sim_node *node = w->nodes, *next; node; node = next) {
         next = node->next;
+        if (node->disk) pri_sim_disk_free(node->disk);
         pri_sim_realloc(node, 0);
     }
     if (w->chunks) pri_sim_realloc(w->chunks, 0);
@@ -115,6 +119,10 @@ void pri_sim_release(pro_sim *w)
     implicit_ns = w->now_ns;
     implicit_digest = w->digest;
     pri_sim_say_goodbye(w);
+    if (w->host->disk && !pri_sim_disk_is_bare(w->host->disk)) {
+        implicit_disk = w->host->disk;
+        w->host->disk = NULL;
+    }
     free_world(w);
 }
 
@@ -222,6 +230,7 @@ static void main_of_node(void *arg)
 static void run_main(pro_sim *w, pro_sim_node *node)
 {
     if (!node->up || !node->main) return;
+    node->is_due = false;
     pri_sim_note(w, EV_MAIN, node, node->id, 0, node->starts, NULL);
     node->starts++;
     pri_sim_lane_resume(pri_sim_lane_start(w, node, node->name, main_of_node, node, true));
@@ -309,6 +318,11 @@ bool pri_sim_step_one(pro_sim *w)
         if (l) pri_sim_job_over(l, e.extra);
         break;
     }
+    case EV_FILE: {
+        sim_loop *l = loop_by_id(w, e.target);
+        if (l) pri_sim_file_over(l, e.extra);
+        break;
+    }
     case EV_DATAGRAM: pri_sim_datagram_arrives(w, e.target); break;
     case EV_WEATHER: pri_sim_weather(w); break;
     case EV_CLEAR: pri_sim_clear(w, e.target, e.extra); break;
@@ -369,7 +383,7 @@ static int is_idle(void *arg)
         if (!l->manual && !l->node->service && pri_loop_live_ops(l->loop) > 0) return 0;
     if (pri_sim_lane_left(w)) return 0;
     for (const pro_sim_node *node = w->nodes; node; node = node->next)
-        if (node->main && (!node->starts || !node->up)) return 0;
+        if (node->is_due || (node->main && !node->up)) return 0;
     return 1;
 }
 

@@ -8,6 +8,7 @@
  *   datagram.c UDP
  *   net.c      the synchronous calls: open, bind, listen, close
  *   jobs.c     blocking work
+ *   disk.h     files: the disk of a node, and the files that it is made of
  *   engine.c   steps in, records out; a turn
  *   lane.c     threads: stacks that the world switches between
  *   world.c    making, stepping, running, ending
@@ -62,7 +63,9 @@ enum { PRI_SIM_READ, PRI_SIM_WRITE };
     X(PAUSE, "pause")                                                                              \
     X(RESET, "reset")                                                                              \
     X(HEAL, "heal")                                                                                \
-    X(LOST, "lost") /* a datagram */
+    X(LOST, "lost")   /* a datagram */                                                             \
+    X(FILE, "file")   /* in the queue: a loop whose call on a file is made; extra: its number */   \
+    X(POWER, "power") /* told: so many changes of names, and sectors, are lost */
 
 typedef enum sim_event_kind {
 #define PRI_SIM_EVENT_ENUM(name, text) EV_##name,
@@ -150,6 +153,7 @@ typedef struct sim_link  sim_link;
 typedef struct sim_lane  sim_lane;
 typedef struct sim_stack sim_stack;
 typedef struct sim_owned sim_owned;
+typedef struct sim_disk  sim_disk;
 
 typedef struct sim_socket {
     uint32_t      id, generation;
@@ -206,15 +210,17 @@ struct pro_sim_node {
     pro_sim_main *main;
     void         *arg;
     void (*on_crash)(void *arg);
-    bool     up, service;
-    uint16_t next_port;
-    uint32_t handles, handles_max;
-    uint32_t listeners; /* the first one; linked by next_free */
-    uint32_t starts;
-    uint32_t mains; /* lanes in its main function: its loops are theirs till it returns */
-    uint64_t paused_until, skew_ns;
-    uint64_t stream;
-    int32_t  drift_ppm;
+    bool      up, service;
+    bool      is_due; /* its main function is going to run */
+    uint16_t  next_port;
+    uint32_t  handles, handles_max;
+    uint32_t  listeners; /* the first one; linked by next_free */
+    uint32_t  starts;
+    uint32_t  mains; /* lanes in its main function: its loops are theirs till it returns */
+    uint64_t  paused_until, skew_ns;
+    uint64_t  stream;
+    int32_t   drift_ppm;
+    sim_disk *disk; /* NULL: it was not used as yet */
 };
 
 typedef struct sim_loop {
@@ -234,7 +240,8 @@ typedef struct sim_loop {
     pri_record      *records; /* a ring of what is to be handed out */
     uint32_t         capacity, head, count;
     pri_link         running, waiting; /* jobs */
-    uint32_t         lanes_used, job_last;
+    pri_link         files;            /* calls on files */
+    uint32_t         lanes_used, job_last, file_last;
     uint64_t         job_stream;
 } sim_loop;
 
@@ -320,7 +327,8 @@ enum {
     STREAM_TAG,
     STREAM_RANDOM,
     STREAM_LANE,
-    STREAM_JOB
+    STREAM_JOB,
+    STREAM_DISK
 };
 
 static inline uint64_t pri_sim_bits(pro_sim *w, uint64_t *stream)
@@ -431,7 +439,8 @@ static inline pro_op *pri_sim_op(pri_step *step)
     return pro_container_of(step, pro_op, pri_kernel_step);
 }
 
-void pri_sim_job_record(sim_loop *l, pri_step *step, int64_t result);
+/* A value, or one of our errors. */
+void pri_sim_step_record(sim_loop *l, pri_step *step, int64_t result);
 
 /* ---- jobs.c ---------------------------------------------------------------------------------- */
 
@@ -439,6 +448,16 @@ void pri_sim_job_start(sim_loop *l, pri_step *step, int error);
 bool pri_sim_job_cancel(sim_loop *l,
                         pri_step *step); /* true: it is not run, and has no record yet */
 void pri_sim_job_over(sim_loop *l, uint32_t number);
+
+/* ---- files.c, disk.c -------------------------------------------------------------------------- */
+
+void pri_sim_file_start(sim_loop *l, pri_step *step, int error);
+void pri_sim_file_cancel(sim_loop *l, pri_step *step); /* a wish */
+void pri_sim_file_over(sim_loop *l, uint32_t number);
+void pri_sim_files_crash(pro_sim_node *node, bool is_machine);
+void pri_sim_disk_free(sim_disk *d);
+void pri_sim_disk_move(sim_disk *d, pro_sim_node *node);
+bool pri_sim_disk_is_bare(const sim_disk *d); /* nothing was ever made on it */
 
 /* ---- world.c --------------------------------------------------------------------------------- */
 
