@@ -19,10 +19,14 @@ void scenario_service(pro_sim *world);
 void scenario_torture(pro_sim *world);
 void scenario_shards(pro_sim *world);
 void scenario_lossy(pro_sim *world);
+void scenario_wal(pro_sim *world);
 void scenario_hand(pro_sim *world);
 
 /* The sweep of errors finds those of a scenario that has some; not inside of a world. */
 bool sweep_works(void);
+
+/* Nor this: each of some bugs in a store is found within a few seeds. */
+bool wal_bugs_are_found(void);
 
 /* A loop of the node that runs. */
 static inline pro_loop *sim_loop_new(void)
