@@ -4,6 +4,7 @@
     ./dev bench connections                       10,000 to 1,000,000, those that there is memory for
     ./dev bench connections --sizes 10000,76000
     ./dev bench connections --page                only the page, from what was measured before
+    ./dev bench connections --by-hand             the server by hand, or --descriptors, or --engine epoll
       --out DIR                                   somewhere else than docs/benchmarks
 
 Each run is a line of connections.jsonl; the newest one of a size and engine counts.
@@ -83,10 +84,10 @@ def draw(rows, out):
         print("connections: no plots, gnuplot is not installed")
         return False
     user = curves(rows, lambda row: each(row, "user_bytes"))
-    own = {n: row["program_bytes_each"] for (_, n), row in rows.items()}
+    own = {n: row["program_bytes_each"] for (kind, n), row in rows.items() if kind == SLOTS}
     user.append(("the program's own struct", sorted(own.items())))
     plot.lines(os.path.join(out, "connections-user.svg"), "User memory of a connection", "connections held", "bytes",
-               user, y_from=250, guide=(GOAL, f"goal: {GOAL}"))
+               user, y_from=0, guide=(GOAL, f"goal: {GOAL}"))
     plot.lines(os.path.join(out, "connections-kernel.svg"), "Kernel memory of an end of a connection",
                "connections held", "bytes", curves(rows, lambda row: each(row, "kernel_bytes") / 2), y_from=0)
     return True
@@ -99,13 +100,14 @@ def caches(row):
 
 
 def page(rows, has_plot):
-    biggest = max(rows.values(), key=lambda row: row["connections"])
+    biggest = max((row for (kind, _), row in rows.items() if kind == SLOTS), key=lambda row: row["connections"])
     text = f"""# Connections: how many one process holds, and what each costs
 
 `./dev bench million [--connections N]`: a server on the library in one process, its clients by hand in others, all on one
 machine, over loopback. Every connection is made, with a message there and back; while all are held, memory is read, and a message
 goes through each of them again; then all end, and it is looked whether anything is left. The server holds a socket and one
-operation for each ({biggest["program_bytes_each"]} bytes): a multishot receive that leases its buffer.
+operation for each ({biggest["program_bytes_each"]} bytes): a multishot receive that leases its buffer. Beside it, "by hand": the same
+with io_uring alone (`--by-hand`), where a connection is its number in the ring's table and has no deadline, no cancel, no owner.
 
 {biggest["machine"]}, {biggest["cpus"]} CPUs, Linux {biggest["kernel"]}. This page is written by `./dev bench connections`.
 

@@ -7,6 +7,7 @@
  *
  *     ./dev bench million                           one million: some 10 GiB, a minute on an idle machine
  *     ./dev bench million --connections 76000
+ *     ./dev bench million --by-hand                 the server without the library: the floor
  *
  * What limits it: a process holds as many descriptors as its limit says (ulimit -n), a client so many
  * connections, and the server without fixed slots, too; with them each shard has a table of that size. Memory:
@@ -60,9 +61,16 @@ static double each_beyond_idle(const struct crowd_run *run)
 
 static const char *kind(const struct crowd_run *run)
 {
-    return run->plan.slots                        ? "fixed slots"
+    return run->plan.by_hand                      ? "fixed slots, by hand"
+           : run->plan.slots                      ? "fixed slots"
            : run->plan.engine == PRO_ENGINE_EPOLL ? "epoll, descriptors"
                                                   : "io_uring, descriptors";
+}
+
+/* By hand a connection is a number. */
+static size_t program_size(const struct crowd_run *run)
+{
+    return run->plan.by_hand ? 0 : crowd_connection_size();
 }
 
 static double kernel_growth(const struct crowd_run *run)
@@ -85,7 +93,7 @@ static void print_table(const struct crowd_run *run)
     printf(
         "%suser memory: %.1f B a connection in all; %.1f beyond the idle server; the program's own %zu; "
         "the library allocated %.1f\n",
-        begin, each_in_all(run), each_beyond_idle(run), crowd_connection_size(),
+        begin, each_in_all(run), each_beyond_idle(run), program_size(run),
         per(run, (double)run->allocated_held));
     printf("%skernel memory: %.0f B an end; %.1f MiB in all, %.1f MiB when all had ended\n", begin,
            per(run, kernel_growth(run)) / 2, kernel_growth(run) / 1048576, back / 1048576);
@@ -116,7 +124,7 @@ static void write_json(const struct crowd_run *run)
     bench_json_num(&object, "connect_s", run->connect_s);
     bench_json_num(&object, "echo_s", run->echo_s);
     bench_json_num(&object, "close_s", run->close_s);
-    bench_json_int(&object, "program_bytes_each", crowd_connection_size());
+    bench_json_int(&object, "program_bytes_each", program_size(run));
     bench_json_num(&object, "user_bytes", (double)(run->user_held - run->user_before));
     bench_json_num(&object, "user_idle_bytes", (double)(run->user_ready - run->user_before));
     bench_json_num(&object, "library_bytes", (double)run->allocated_held);
@@ -285,9 +293,10 @@ static bool prepare(struct crowd_run *run)
 
 static void usage(int status)
 {
-    fputs("usage: bench/million [--connections 1000000] [--engine uring|epoll] [--descriptors]\n"
-          "           [--shards N] [--port P] [--parallel CLIENTS] [--json FILE] [--test]\n",
-          stderr);
+    fputs(
+        "usage: bench/million [--connections 1000000] [--engine uring|epoll] [--descriptors]\n"
+        "           [--by-hand] [--shards N] [--port P] [--parallel CLIENTS] [--json FILE] [--test]\n",
+        stderr);
     exit(status);
 }
 
@@ -311,6 +320,8 @@ static void read_options(struct crowd_run *run, int argc, char **argv)
             json = v;
         else if (strcmp(argv[i], "--descriptors") == 0)
             by_descriptors = true;
+        else if (strcmp(argv[i], "--by-hand") == 0)
+            run->plan.by_hand = true;
         else if (strcmp(argv[i], "--test") == 0)
             is_test = true;
         else
@@ -323,6 +334,7 @@ int main(int argc, char **argv)
     static struct crowd_run run = {.plan = {.connections = 1000000, .engine = PRO_ENGINE_URING}};
     run.parallel = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     read_options(&run, argc, argv);
+    if (run.plan.by_hand && (by_descriptors || run.plan.engine != PRO_ENGINE_URING)) usage(2);
     setvbuf(stdout, NULL, _IOLBF, 0); /* our children shall not have it twice */
     run.plan.board = crowd_board_new();
     if (!prepare(&run)) {

@@ -186,6 +186,8 @@ pro_step(gates CONFIGS release
 if(TARGET bench-million)
     pro_step(connections-76000 CONFIGS release TIMEOUT 240
         COMMAND $<TARGET_FILE:bench-million> --connections 76000 --test)
+    pro_step(connections-by-hand CONFIGS release TIMEOUT 120
+        COMMAND $<TARGET_FILE:bench-million> --connections 8000 --by-hand --test)
     pro_step(connections-500000 CONFIGS nightly TIMEOUT 1800
         COMMAND $<TARGET_FILE:bench-million> --connections 500000 --test)
 endif()

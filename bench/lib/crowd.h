@@ -1,10 +1,11 @@
 /* A crowd: a server on the library, and its clients, in processes of their own.
  *
- *     crowd_server.c  the server: shards, reuse-port, leased receives
- *     crowd_client.c  a client: as many connections as its descriptors allow, by hand
- *     crowd_work.c    processes that take a command and answer it; the board that all of them see
- *     crowd_drive.c   the phases of a run, and its progress
- *     crowd_memory.c  what the system says about memory, in user space and in the kernel
+ *     crowd_server.c   the server: shards, reuse-port, leased receives
+ *     crowd_by_hand.c  the same by hand on io_uring: the floor
+ *     crowd_client.c   a client: as many connections as its descriptors allow, by hand
+ *     crowd_work.c     processes that take a command and answer it; the board that all of them see
+ *     crowd_drive.c    the phases of a run, and its progress
+ *     crowd_memory.c   what the system says about memory, in user space and in the kernel
  *
  * Why processes: a client's descriptors end at the limit, 20,000 on many a machine, and what the
  * server holds shall be its own alone.  Why the clients are by hand: what is measured is the server. */
@@ -86,6 +87,7 @@ struct crowd_plan {
     struct crowd_board *board;
     pro_engine          engine;
     bool                slots; /* in place of descriptors */
+    bool                by_hand;
     unsigned            connections;
     unsigned            shards;
     unsigned            table; /* how many connections one shard has place for */
@@ -94,8 +96,9 @@ struct crowd_plan {
 
 /* arg is a crowd_plan.  Answers first with its port, and its engine in a line. */
 void crowd_server(int fd, void *arg);
+void crowd_server_by_hand(int fd, void *arg);
 
-size_t crowd_connection_size(void); /* what the program holds for one */
+size_t crowd_connection_size(void); /* what the program on the library holds for one */
 
 /* ---- clients ----------------------------------------------------------------------------------- */
 

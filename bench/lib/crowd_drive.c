@@ -151,7 +151,8 @@ static void wait_for_kernel(struct crowd_run *run)
 static bool start_server(struct crowd_run *run)
 {
     struct crowd_answer answer;
-    crowd_worker_start(&run->server, crowd_server, &run->plan);
+    crowd_worker_start(&run->server, run->plan.by_hand ? crowd_server_by_hand : crowd_server,
+                       &run->plan);
     run->user_before = crowd_user_bytes(getpid()); /* it is a copy of us */
     if (!crowd_worker_hear(&run->server, &answer)) {
         run->lacks = answer.lacks;
