@@ -3,7 +3,9 @@
  *
  * A file that is in the page cache goes over a TCP connection of the loopback to a process that throws it
  * away (MSG_TRUNC).  By hand: a blocking socket and a loop around sendfile, the least there is.  Each round
- * is the whole file once for each lane; what counts is CPU time of this process.
+ * is the whole file once for each lane.  What counts is the CPU time of all that take part: on a loopback the
+ * kernel does the receiving in whoever is there just then, sender or receiver, and so does not tell their
+ * costs apart.  They share a CPU, so that where each one runs makes no difference either.
  *
  * A stream: a process writes as fast as it can; by hand: poll, and splice into a pipe and out of it until that
  * is empty.
@@ -22,6 +24,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <proactor.h>
@@ -33,6 +36,7 @@ static bool     is_stream;
 enum { TUBE = 256 << 10 }; /* what the library asks for, too */
 
 struct connection {
+    uint64_t (*go)(struct connection *c, uint64_t window_ns); /* returns MiB */
     int        fd;
     pid_t      drain;
     pro_loop  *loop; /* NULL: by hand */
@@ -93,11 +97,10 @@ static uint64_t len_of(uint64_t window_ns)
     return window_ns || file_len < part ? file_len : part;
 }
 
-static uint64_t by_hand(void *state, uint64_t window_ns)
+static uint64_t by_hand(struct connection *c, uint64_t window_ns)
 {
-    const struct connection *c = state;
-    off_t                    at = 0;
-    uint64_t                 len = len_of(window_ns);
+    off_t    at = 0;
+    uint64_t len = len_of(window_ns);
     while ((uint64_t)at < len) {
         ssize_t n = sendfile(c->fd, file, &at, len - (uint64_t)at);
         if (n <= 0 && errno != EINTR) bench_die_errno("sendfile");
@@ -110,9 +113,8 @@ static void on_copied(pro_op *op)
     if (op->error != PRO_OK) bench_die("copy: %s", pro_error_text(op->error));
 }
 
-static uint64_t by_library(void *state, uint64_t window_ns)
+static uint64_t by_library(struct connection *c, uint64_t window_ns)
 {
-    struct connection *c = state;
     c->copy.file = file;
     c->copy.len = len_of(window_ns);
     pro_copy_file(&c->op, &c->sock, &c->copy, on_copied);
@@ -137,10 +139,9 @@ static size_t splice_some(int from, int to, int fd, short events, uint64_t len)
     }
 }
 
-static uint64_t stream_by_hand(void *state, uint64_t window_ns)
+static uint64_t stream_by_hand(struct connection *c, uint64_t window_ns)
 {
-    const struct connection *c = state;
-    uint64_t                 len = len_of(window_ns), left = len;
+    uint64_t len = len_of(window_ns), left = len;
     while (left > 0) {
         size_t in = splice_some(c->from, c->tube[1], c->from, POLLIN, left < TUBE ? left : TUBE);
         for (size_t held = in; held > 0;)
@@ -150,14 +151,37 @@ static uint64_t stream_by_hand(void *state, uint64_t window_ns)
     return len >> 20;
 }
 
-static uint64_t stream_by_library(void *state, uint64_t window_ns)
+static uint64_t stream_by_library(struct connection *c, uint64_t window_ns)
 {
-    struct connection *c = state;
     c->flow.max = len_of(window_ns);
     pro_copy_stream(&c->op, &c->source, &c->sock, &c->flow, on_copied);
     pro_loop_run(c->loop);
     if (c->flow.copied != c->flow.max) bench_die("not all of it was copied");
     return c->flow.max >> 20;
+}
+
+static uint64_t cpu_of(pid_t pid)
+{
+    clockid_t       clock;
+    struct timespec now = {0};
+    if (pid && (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &now)))
+        bench_die_errno("clock of a process");
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t cpu_of_all(const struct connection *c)
+{
+    return bench_process_cpu_ns() + cpu_of(c->drain) + cpu_of(c->spring);
+}
+
+static void measure(void *state, uint64_t window_ns, double ns_per_mib[BENCH_CLOCKS])
+{
+    struct connection *c = state;
+    c->go(c, window_ns / 5);
+    uint64_t wall = bench_now_ns(), cpu = cpu_of_all(c);
+    uint64_t mib = c->go(c, window_ns);
+    ns_per_mib[BENCH_CPU] = (double)(cpu_of_all(c) - cpu) / (double)mib;
+    ns_per_mib[BENCH_WALL] = (double)(bench_now_ns() - wall) / (double)mib;
 }
 
 static const struct {
@@ -171,15 +195,20 @@ enum { LANES = sizeof kinds / sizeof kinds[0] };
 
 static void begin(struct connection *c, pro_engine engine)
 {
+    bool is_by_hand = engine == PRO_ENGINE_AUTO;
+    if (is_stream)
+        c->go = is_by_hand ? stream_by_hand : stream_by_library;
+    else
+        c->go = is_by_hand ? by_hand : by_library;
     c->fd = connect_to(drain, &c->drain);
     if (is_stream) c->from = connect_to(spring, &c->spring);
-    if (engine == PRO_ENGINE_AUTO && is_stream) {
+    if (is_by_hand && is_stream) {
         if (fcntl(c->from, F_SETFL, O_NONBLOCK) || fcntl(c->fd, F_SETFL, O_NONBLOCK) ||
             pipe(c->tube))
             bench_die_errno("stream");
         fcntl(c->tube[1], F_SETPIPE_SZ, TUBE);
     }
-    if (engine == PRO_ENGINE_AUTO) return;
+    if (is_by_hand) return;
     pro_loop_options options;
     pro_loop_options_init(&options);
     options.engine = engine;
@@ -240,14 +269,10 @@ int main(int argc, char **argv)
     }
     file_len = (uint64_t)mib << 20;
     signal(SIGPIPE, SIG_IGN);
+    bench_pin(0);
     if (!is_stream) make_file();
     for (int i = 0; i < LANES; i++) {
-        bool is_by_hand = kinds[i].engine == PRO_ENGINE_AUTO;
-        lanes[i] = (struct bench_lane){.state = &connections[i], .has_threads = true};
-        if (is_stream)
-            lanes[i].run_for = is_by_hand ? stream_by_hand : stream_by_library;
-        else
-            lanes[i].run_for = is_by_hand ? by_hand : by_library;
+        lanes[i] = (struct bench_lane){.state = &connections[i], .measure = measure};
         bench_lane_init(&lanes[i], rounds);
         all[i] = &lanes[i];
     }
