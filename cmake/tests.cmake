@@ -74,6 +74,11 @@ if(sources)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word})
         endforeach()
+        # What these hide is about registered memory only.
+        foreach(word registered_memory registered_pieces)
+            pro_step(mask-${word} CONFIGS release
+                COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word} --only=registered)
+        endforeach()
         # Sockets in slots of the ring: all of them; few, so that most have descriptors; and a table that a
         # restricted ring, coroutines and shards have, too.
         pro_step(conform-slots CONFIGS release asan COMMAND $<TARGET_FILE:conform> --engine=uring
@@ -167,7 +172,10 @@ if(NOT WIN32)
     pro_test(unit-streams SOURCES test/unit/streams.c LINK ${test_libs} CONFIGS release asan)
     pro_test(unit-system_posix SOURCES test/unit/system_posix.c LINK ${test_libs}
         CONFIGS release asan tsan clang)
-    pro_test(unit-ring_posix SOURCES test/unit/ring_posix.c LINK ${test_libs} CONFIGS release asan)
+    foreach(name ring memory)
+        pro_test(unit-${name}_posix SOURCES test/unit/${name}_posix.c LINK ${test_libs}
+            CONFIGS release asan)
+    endforeach()
 endif()
 foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)

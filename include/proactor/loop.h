@@ -176,8 +176,10 @@ typedef struct pro_loop_stats {
     uint64_t allocations;  /* calls for memory since the loop was made */
     uint32_t live_ops, live_handles;
     uint32_t slots, slots_used; /* of fixed_slots: in force; in use, or still being given back */
-    uint64_t zerocopy_sends;  /* that the kernel was to make no copy of: sends, or parts of them */
-    uint64_t zerocopy_copied; /* of these: where it made one all the same */
+    uint64_t zerocopy_sends;   /* that the kernel was to make no copy of: sends, or parts of them */
+    uint64_t zerocopy_copied;  /* of these: where it made one all the same */
+    uint64_t registered_bytes; /* of registered memory (memory.h) that the system has at hand now */
+    uint64_t registered_transfers; /* that were cheaper for it */
 } pro_loop_stats;
 
 /* Counters since the loop was made. */

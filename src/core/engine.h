@@ -166,6 +166,8 @@ typedef struct pri_engine_options {
 #define PRI_CAPS_SLOTS 0x04u /* sockets without a descriptor, if fixed_slots asks for them */
 #define PRI_CAPS_TRY 0x08u   /* calls of the core's in the place of transfers */
 
+enum { PRI_MEMORY_PIECE_MAX = 1 << 30 };
+
 typedef void pri_plain_start(pro_loop *loop, pri_step *step, pro_handle *handle, void *data,
                              size_t len);
 
@@ -242,6 +244,12 @@ typedef struct pri_engine {
     void (*buffers_back)(pro_loop *loop, pro_buffers *buffers);
     void (*buffers_give)(pro_buffers *buffers, uint32_t id);
 
+    /* Optional, both: have memory of the program's at hand under a number below PRO_MEMORY_REGIONS_MAX that
+     * is free, for transfers that lie in it (pri_memory_of in core/memory.h); no more.  len is at most
+     * PRI_MEMORY_PIECE_MAX.  The first answers 1; 0: it makes nothing of it; or a negated number. */
+    int (*memory_lend)(pro_loop *loop, unsigned entry, void *base, size_t len);
+    void (*memory_back)(pro_loop *loop, unsigned entry);
+
     /* Optional: the time and the random numbers of a loop to which none were given.  The time is also
      * asked before init. */
     uint64_t (*clock_ns)(const pro_loop *loop);
@@ -267,6 +275,9 @@ void pri_handle_ended(pro_handle *handle, int error);
 
 /* One more zero-copy send is over, for which the system made a copy or not: for pro_loop_stats. */
 void pri_loop_count_zerocopy(pro_loop *loop, bool was_copied);
+
+/* One more transfer from or to registered memory, by its name: for pro_loop_stats. */
+void pri_loop_count_registered(pro_loop *loop);
 
 /* Calls that the engine does by itself, as bits (1 << PRI_CALL_*); all others go to threads. */
 #define PRI_NATIVE_JOB (UINT64_C(1) << PRI_CALL_JOB)

@@ -161,6 +161,7 @@ static void end_memory(pro_loop *loop)
     pri_pool_end(loop);
     pri_buffers_end(loop);
     loop->engine->fini(loop);
+    pri_memory_end(loop);
     pri_sides_free(loop);
     pri_env_realloc(&loop->env, loop->records, 0);
     pro_env given = loop->given;
@@ -427,6 +428,8 @@ void pri_loop_count_zerocopy(pro_loop *loop, bool was_copied)
     loop->stats.zerocopy_sends++;
     loop->stats.zerocopy_copied += was_copied;
 }
+
+void pri_loop_count_registered(pro_loop *loop) { loop->stats.registered_transfers++; }
 
 uint64_t pri_loop_system_time(const pro_loop *loop, uint64_t loop_ns)
 {

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "core/engine.h"
+#include "core/memory.h"
 #include "core/wheel.h"
 
 struct pro_loop {
@@ -63,6 +64,7 @@ struct pro_loop {
     bool                     clock_is_system; /* no need to translate times for the engine */
     struct pri_signal_watch *signals;         /* src/ops/signal.c */
     void (*signals_end)(pro_loop *loop, bool free_them);
+    pri_memory       memory; /* that is registered */
     pri_why          why;
     struct pri_pool *pool;   /* src/shard/pool.c; NULL before the first job */
     uint64_t         native; /* PRI_NATIVE_*: jobs of the engine's */

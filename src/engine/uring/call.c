@@ -14,6 +14,7 @@
 
 #include "core/loop.h"
 #include "engine/uring/kernel.h"
+#include "engine/uring/memory.h"
 #include "engine/uring/probe.h"
 #include "os/posix/file.h"
 
@@ -57,12 +58,22 @@ uint64_t pri_uring_calls(const struct io_uring_probe *probe, const char *mask, p
     return calls;
 }
 
-void pri_uring_allow_calls(uint64_t calls, bool allowed[PRI_URING_OPS])
+void pri_uring_allow_calls(uint64_t calls, uint32_t features, bool allowed[PRI_URING_OPS])
 {
+    bool in_memory = features & PRI_URING_REGISTERED_MEMORY;
+    bool in_pieces = features & PRI_URING_REGISTERED_PIECES;
     for (int i = 0; i < ROWS; i++)
         if (calls & UINT64_C(1) << rows[i].what) allowed[rows[i].opcode] = true;
-    if (allowed[IORING_OP_READV]) allowed[IORING_OP_READ] = true; /* see fill_transfer */
-    if (allowed[IORING_OP_WRITEV]) allowed[IORING_OP_WRITE] = true;
+    if (allowed[IORING_OP_READV]) { /* see fill_transfer */
+        allowed[IORING_OP_READ] = true;
+        allowed[IORING_OP_READ_FIXED] = in_memory;
+        allowed[PRI_IORING_OP_READV_FIXED] = in_pieces;
+    }
+    if (allowed[IORING_OP_WRITEV]) {
+        allowed[IORING_OP_WRITE] = true;
+        allowed[IORING_OP_WRITE_FIXED] = in_memory;
+        allowed[PRI_IORING_OP_WRITEV_FIXED] = in_pieces;
+    }
 }
 
 /* What the kernel is to write of a file, in the room for vectors. */
@@ -70,21 +81,32 @@ _Static_assert(sizeof(struct statx) <= PRI_SIDE_SMALL * sizeof(pro_vec), "it has
 
 static struct statx *statx_of(pri_side *side) { return (struct statx *)(void *)side->vecs; }
 
-static void fill_transfer(struct io_uring_sqe *sqe, const pri_side *side, bool is_write)
+/* In one piece or in several, in registered memory or not. */
+static const uint8_t transfer_ops[2][2][2] = {
+    {{IORING_OP_READ, IORING_OP_WRITE}, {IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED}},
+    {{IORING_OP_READV, IORING_OP_WRITEV}, {PRI_IORING_OP_READV_FIXED, PRI_IORING_OP_WRITEV_FIXED}},
+};
+
+static void fill_transfer(struct io_uring_sqe *sqe, pri_step *step, bool is_write,
+                          uint32_t features)
 {
-    uint32_t       left = side->count - side->first;
-    const pro_vec *vec = &side->vecs[side->first];
+    const size_t    len_max = INT_MAX & ~4095;
+    const pri_side *side = step->data;
+    uint32_t        left = side->count - side->first;
+    const pro_vec  *vec = &side->vecs[side->first];
+    bool            in_pieces = left > 1, is_named = false;
+    if (left > IOV_MAX) left = IOV_MAX;
     sqe->off = side->call.offset;
-    if (left == 1) {
-        const size_t max = INT_MAX & ~4095;
-        sqe->opcode = is_write ? IORING_OP_WRITE : IORING_OP_READ;
+    if (in_pieces) {
+        sqe->addr = (uintptr_t)vec;
+        sqe->len = left;
+    } else {
         sqe->addr = (uintptr_t)vec->base;
-        sqe->len = (uint32_t)(vec->len < max ? vec->len : max);
-        return;
+        sqe->len = (uint32_t)(vec->len < len_max ? vec->len : len_max);
     }
-    sqe->opcode = is_write ? IORING_OP_WRITEV : IORING_OP_READV;
-    sqe->addr = (uintptr_t)vec;
-    sqe->len = left < IOV_MAX ? left : IOV_MAX;
+    if (step->handle && (!in_pieces || features & PRI_URING_REGISTERED_PIECES))
+        is_named = pri_uring_memory_named(step, sqe, vec, left);
+    sqe->opcode = transfer_ops[in_pieces][is_named][is_write];
 }
 
 static void fill_stat(struct io_uring_sqe *sqe, pri_side *side)
@@ -124,7 +146,7 @@ static void fill_range(struct io_uring_sqe *sqe, const pri_call *call)
     }
 }
 
-void pri_uring_fill_call(pri_step *step, struct io_uring_sqe *sqe)
+void pri_uring_fill_call(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
 {
     pri_side       *side = step->data;
     const pri_call *call = &side->call;
@@ -133,7 +155,9 @@ void pri_uring_fill_call(pri_step *step, struct io_uring_sqe *sqe)
         if (rows[i].what == call->what) sqe->opcode = rows[i].opcode;
     switch ((pri_call_what)call->what) {
     case PRI_CALL_FILE_READ:
-    case PRI_CALL_FILE_WRITE: fill_transfer(sqe, side, call->what == PRI_CALL_FILE_WRITE); break;
+    case PRI_CALL_FILE_WRITE:
+        fill_transfer(sqe, step, call->what == PRI_CALL_FILE_WRITE, features);
+        break;
     case PRI_CALL_FILE_OPEN:
         fill_names(sqe, call);
         sqe->len = call->mode;

@@ -28,6 +28,7 @@
 #include "core/layout.h"
 #include "engine/uring/call.h"
 #include "engine/uring/kernel.h"
+#include "engine/uring/memory.h"
 #include "engine/uring/probe.h"
 #include "engine/uring/slots.h"
 
@@ -65,7 +66,10 @@ enum {
     NO_SLOT = 0x4000,  /* the kernel found none: once with a descriptor */
     /* Of a send that HOLDS. */
     ZEROCOPY = 0x8000, /* its entry is a zero-copy one, with a notification to come or not; */
-    HELD = 0x10000     /* with it: its bytes were reported */
+    HELD = 0x10000,    /* with it: its bytes were reported */
+    /* Of a transfer, with registered memory (memory.c). */
+    FIXED = 0x20000,  /* its entry names some */
+    UNFIXED = 0x40000 /* it shall not */
 };
 
 /* A step's engine words. */
@@ -154,13 +158,21 @@ static inline bool may_hold(pri_step *step, uint32_t features)
 /* MSG_WAITALL here: a part that went would have to be free again before the rest could follow. */
 static inline void fill_held(struct io_uring_sqe *sqe, pri_step *step, uint32_t features)
 {
+    const pro_vec   whole = {step->data, sqe->len}, *vecs = &whole;
+    const pri_side *side = step->data;
+    size_t          count = 1;
     words_of(step)->state |= ZEROCOPY;
-    if (step->flags & PRI_STEP_VECTORS)
+    if (step->flags & PRI_STEP_VECTORS) {
+        vecs = &side->vecs[side->first];
+        count = features & PRI_URING_REGISTERED_PIECES ? side->count - side->first : 0;
         fill_vectors(sqe, step->data, IORING_OP_SENDMSG_ZC);
-    else
+    } else {
         sqe->opcode = IORING_OP_SEND_ZC;
+    }
     sqe->msg_flags |= MSG_WAITALL;
     if (features & PRI_URING_ZC_REPORT) sqe->ioprio = PRI_IORING_SEND_ZC_REPORT_USAGE;
+    if (count && pri_uring_memory_named(step, sqe, vecs, count))
+        sqe->ioprio |= IORING_RECVSEND_FIXED_BUF;
 }
 
 /* A message is an entry.  What is made by a call of our own waits behind a poll for it. */

@@ -15,7 +15,12 @@
 #define PRI_IORING_NOTIF_USAGE_ZC_COPIED (1u << 31)
 
 /* Opcodes. */
-enum { PRI_IORING_OP_FIXED_FD_INSTALL = 54, PRI_IORING_OP_FTRUNCATE = 55 };
+enum {
+    PRI_IORING_OP_FIXED_FD_INSTALL = 54,
+    PRI_IORING_OP_FTRUNCATE = 55,
+    PRI_IORING_OP_READV_FIXED = 60,
+    PRI_IORING_OP_WRITEV_FIXED = 61
+};
 
 /* Commands of IORING_OP_URING_CMD on a socket, in cmd_op: level and name of the option are the halves of
  * addr, its length is in file_index, its value at addr3. */

@@ -7,8 +7,9 @@
  *   quirk              where                          what we do
  *   slow_release       the memory of a closed ring    ENOMEM from the set-up is retried with a delay
  *                      comes back a little later
- *   born_with_socket   poll_first, multishot accept   taken to be there if IORING_OP_SOCKET is, which
- *                      have no bit                    came with the same kernel
+ *   born_with_socket   poll_first, multishot accept,  taken to be there if IORING_OP_SOCKET is, which
+ *                      an empty table of buffers      came with the same kernel
+ *                      have no bit
  *   born_with_zc       multishot receive, which has   taken to be there if IORING_OP_SEND_ZC is, which
  *                      no bit                         came with the same kernel
  *   multishot_einval   multishot accept refused all   reap.c: that accept goes on one-shot; if this
@@ -153,7 +154,7 @@ static void explain_features(const pri_uring_found *found, const pri_engine_opti
 {
     uint32_t    features = found->features;
     const char *mask = options->mask;
-    char        used[240] = "", without[80] = "";
+    char        used[320] = "", without[80] = "";
     for (int i = 0; i < ROWS; i++)
         if (features & rows[i].bit) add_word(used, sizeof used, rows[i].word);
     pri_why_add(why, "io_uring: uses %s", used[0] ? used : "no optional feature");
@@ -179,6 +180,8 @@ static void explain_features(const pri_uring_found *found, const pri_engine_opti
 static uint32_t consistent(uint32_t features)
 {
     if (!(features & PRI_URING_SEND_ZC)) features &= ~(uint32_t)PRI_URING_ZC_REPORT;
+    if (!(features & PRI_URING_REGISTERED_MEMORY))
+        features &= ~(uint32_t)PRI_URING_REGISTERED_PIECES;
     if (!(features & PRI_URING_SINGLE_ISSUER)) features &= ~(uint32_t)PRI_URING_DEFER_TASKRUN;
     if (!(features & (PRI_URING_DEFER_TASKRUN | PRI_URING_COOP_TASKRUN)))
         features &= ~(uint32_t)PRI_URING_TASKRUN_FLAG;
@@ -226,7 +229,7 @@ static int restrict_ring(struct io_uring *ring, const pri_uring_found *found, co
     for (size_t i = 0; i < sizeof slot_ops && found->slots; i++) allowed[slot_ops[i]] = true;
     allowed[IORING_OP_SEND_ZC] = allowed[IORING_OP_SENDMSG_ZC] =
         found->features & PRI_URING_SEND_ZC;
-    pri_uring_allow_calls(found->calls, allowed);
+    pri_uring_allow_calls(found->calls, found->features, allowed);
     int error = pri_uring_restrict(ring, found->features, allowed, env);
     if (!why) return error;
     if (error)
@@ -277,8 +280,10 @@ static int look(struct io_uring *ring, pri_uring_found *found, const pri_engine_
     for (int i = 0; i < BITS; i++)
         if (!(ring->features & bits[i].bit)) *features &= ~bits[i].feature;
     if (!has_op(&list.probe, IORING_OP_SOCKET)) /* quirk born_with_socket */
-        *features &=
-            ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST | PRI_URING_BUFFER_RING);
+        *features &= ~(uint32_t)(PRI_URING_MULTISHOT_ACCEPT | PRI_URING_POLL_FIRST |
+                                 PRI_URING_BUFFER_RING | PRI_URING_REGISTERED_MEMORY);
+    if (!has_op(&list.probe, PRI_IORING_OP_READV_FIXED))
+        *features &= ~(uint32_t)PRI_URING_REGISTERED_PIECES;
     if (!has_op(&list.probe, IORING_OP_SEND_ZC)) /* quirk born_with_zc */
         *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
     if (!has_op(&list.probe, IORING_OP_SENDMSG_ZC))

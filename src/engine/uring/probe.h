@@ -28,7 +28,9 @@
     X(NO_IOWAIT, "no_iowait", "an idle loop may show as iowait")                                   \
     X(DONTFORK, "dontfork", "a child of fork has the memory of the ring, too")                     \
     X(FILES, "files", "all calls of files go to threads of the loop")                              \
-    X(FIXED_SLOTS, "fixed_slots", "every socket has a descriptor of the process")
+    X(FIXED_SLOTS, "fixed_slots", "every socket has a descriptor of the process")                  \
+    X(REGISTERED_MEMORY, "registered_memory", "registered memory is as any other")                 \
+    X(REGISTERED_PIECES, "registered_pieces", "several pieces of it are as any others")
 
 enum {
 #define PRI_URING_ENUM(id, word, without) PRI_URING_##id##_BIT,
@@ -62,7 +64,7 @@ int pri_uring_restrict(struct io_uring *ring, uint32_t features, const bool allo
                        const pro_env *env);
 
 /* call.c: the opcodes of these calls are allowed. */
-void pri_uring_allow_calls(uint64_t calls, bool allowed[PRI_URING_OPS]);
+void pri_uring_allow_calls(uint64_t calls, uint32_t features, bool allowed[PRI_URING_OPS]);
 
 /* call.c: the calls that a ring with these opcodes does, but for those that are masked, as bits of
  * 1 << PRI_CALL_*; says which it does not, if why is not NULL. */

@@ -199,6 +199,11 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
             submit_again(u, step, 0);
             return false;
         }
+        if (words->state & FIXED && pri_uring_memory_is_refused(result)) {
+            submit_again(u, step, UNFIXED);
+            return false;
+        }
+        if (words->state & FIXED && result >= 0) pri_loop_count_registered(u->loop);
         if (result >= 0) pri_uring_call_done(step, result);
         goto over;
     }
@@ -276,6 +281,7 @@ PRI_APART bool completed_zerocopy(uring *u, pri_step *step, int result, uint32_t
         result = (int)words->lease;
     } else if (result > 0) {
         report(record, step, result, PRO_OK, 0);
+        if (words->state & FIXED) pri_loop_count_registered(u->loop);
         if (is_over) {
             words->state = REPORTED;
             return true;
@@ -288,6 +294,10 @@ PRI_APART bool completed_zerocopy(uring *u, pri_step *step, int result, uint32_t
         return false;
     }
     words->state &= ~(uint32_t)ZEROCOPY;
+    if (words->state & FIXED && pri_uring_memory_is_refused(result)) {
+        submit_again(u, step, UNFIXED);
+        return false;
+    }
     if (result == -EINVAL && u->features & PRI_URING_ZC_REPORT) { /* quirk zc_report_einval */
         u->features &= ~(uint32_t)PRI_URING_ZC_REPORT;
         submit_again(u, step, 0);

@@ -4,6 +4,7 @@
  *     reap.c    from completions to records
  *     life.c    a ring's beginning and end
  *     slots.c   sockets in the ring's table in place of the process's
+ *     memory.c  registered memory in the ring's table of buffers
  *     entry.h   what an entry says, by the step's kind; the words of a step
  *
  * Invariants (those of a step are in entry.h):
@@ -30,12 +31,13 @@ typedef struct uring {
     pro_loop       *loop;
     const pro_env  *env;
     uint32_t        features;
-    uint32_t        nonempty;      /* IORING_CQE_F_SOCK_NONEMPTY where it decides something, or 0 */
-    uint64_t        recv_head;     /* of a receive's entry, after one that left nothing */
-    uint16_t        group;         /* the next number of a pool of buffers */
-    int             enter_fd;      /* the ring's descriptor, or its registered number */
-    unsigned        enter_flags;   /* of every io_uring_enter */
-    unsigned        wait_flags;    /* of one that waits */
+    uint32_t        nonempty;    /* IORING_CQE_F_SOCK_NONEMPTY where it decides something, or 0 */
+    uint64_t        recv_head;   /* of a receive's entry, after one that left nothing */
+    uint16_t        group;       /* the next number of a pool of buffers */
+    int             enter_fd;    /* the ring's descriptor, or its registered number */
+    unsigned        enter_flags; /* of every io_uring_enter */
+    unsigned        wait_flags;  /* of one that waits */
+    bool            has_memory_table;
     bool            enter_to_poll; /* no flag says whether the kernel has work for us */
     bool            wake_armed;    /* the eventfd's read is in the ring */
     bool            woken;         /* in this turn */
@@ -100,7 +102,7 @@ PRI_IN_PLACE void fill_step(uring *u, pri_step *step, uint32_t state, struct io_
     words_of(step)->state = state | IN_RING;
     sqe->user_data = tag_of(step);
     if (step->kind == PRI_STEP_CALL) { /* it may be of no handle */
-        pri_uring_fill_call(step, sqe);
+        pri_uring_fill_call(step, sqe, u->features);
         return;
     }
     if ((state & POLLING) || step->kind > PRI_STEP_SEND) {

@@ -329,6 +329,8 @@ const pri_engine pri_engine_uring = {
     .buffers_lend = uring_buffers_lend,
     .buffers_back = uring_buffers_back,
     .buffers_give = pri_uring_give,
+    .memory_lend = pri_uring_memory_lend,
+    .memory_back = pri_uring_memory_back,
     .turn = uring_turn,
     .wake = pri_uring_wake,
 };
