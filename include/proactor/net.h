@@ -68,7 +68,7 @@ struct pro_handle {
     pro_scope *pri_scope;
     intptr_t   pri_fd;       /* a descriptor, a SOCKET, or a slot (loop.h, fixed_slots) */
     pri_link   pri_of_scope; /* of the open handles of its scope */
-    pri_link   pri_queue[2]; /* operations by direction, the first one in the kernel */
+    pri_link  *pri_queue[2]; /* operations by direction: the first one, in the kernel; or NULL */
     pri_link  *pri_closers;  /* the first of the closes that wait for the end, a circle; or NULL */
     uint64_t   pri_engine[3];
     uint32_t   pri_live;       /* operations until their handlers began */

@@ -31,7 +31,7 @@ pri_call *pri_call_new(pro_op *op, size_t count,
     step->data = side;
     step->flags |= PRI_STEP_SIDE;
     pri_list_init(&op->pri_queue);
-    if (handle) pri_list_append(&handle->pri_queue[PRI_READ], &op->pri_queue);
+    if (handle) pri_queue_append(&handle->pri_queue[PRI_READ], &op->pri_queue);
     return &side->call;
 }
 
@@ -48,7 +48,7 @@ void pri_call_start(pro_op *op, pri_call_what what)
 
 void pri_call_finish(pro_op *op, int error, int64_t value)
 {
-    pri_list_unlink(&op->pri_queue);
+    pri_op_unqueue(op);
     pri_op_complete(op, error, value);
 }
 

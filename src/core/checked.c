@@ -163,7 +163,7 @@ static text noticed(const char *when)
 BLIND static const char *change_of_op(const pro_op *op, const pro_op *was)
 {
     const pri_step *step = &op->pri_kernel_step, *step_was = &was->pri_kernel_step;
-    unsigned        state = step->op_state & ~PRI_STEP_PLAIN; /* here, unseen by sanitizers */
+    unsigned        state = step->op_state & 0x0fu; /* its PRI_STEP_ bits lie above */
     if (state == PRI_IDLE && !op->pri_loop) return "its memory was cleared";
     if (state < PRI_QUEUED || state > PRI_READY || step->op_kind != step_was->op_kind ||
         step->generation != step_was->generation || op->pri_loop != was->pri_loop ||

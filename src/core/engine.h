@@ -122,6 +122,7 @@ typedef struct pri_side {
  * nothing happened to it since.  The engine takes the bit away (pri_step_unplain of core/plain.h) as soon
  * as something does: it is canceled, it has to wait for room, its result is not all that was asked for. */
 #define PRI_STEP_PLAIN 0x10u
+#define PRI_STEP_FOLLOWED 0x20u /* with it: others wait behind it, so it ends on the general way */
 
 #define PRI_RECORD_MORE 1u
 

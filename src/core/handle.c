@@ -36,8 +36,6 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
         .pri_flags = fd < 0 ? PRI_HANDLE_BARE : 0,
     };
     if (pro_scope_draining(handle->pri_scope)) handle->pri_flags |= PRI_HANDLE_ENDING;
-    pri_list_init(&handle->pri_queue[PRI_READ]);
-    pri_list_init(&handle->pri_queue[PRI_WRITE]);
     if (pro_scope_closing(handle->pri_scope)) { /* nobody would close it any more */
         handle->pri_state = PRI_HANDLE_CLOSED;
         return;
@@ -52,6 +50,14 @@ void pri_handle_init(pro_handle *handle, pri_handle_kind kind, pro_loop *loop, p
 void pri_handle_must_be_made(const pro_handle *handle, const char *site)
 {
     if (!handle->pri_loop) pri_abort("%s: a handle that was never initialised", site);
+}
+
+/* What stands behind it in its queue, or NULL. */
+static pri_link *behind(const pro_handle *handle, pri_direction direction, const pro_op *op)
+{
+    unsigned state = op->pri_kernel_step.op_state;
+    if ((state & (PRI_STEP_PLAIN | PRI_STEP_FOLLOWED)) == PRI_STEP_PLAIN) return NULL;
+    return pri_queue_next(&handle->pri_queue[direction], &op->pri_queue);
 }
 
 /* ---- Starting ------------------------------------------------------------------------------- */
@@ -72,7 +78,7 @@ static bool has_direction(const pro_handle *handle, pri_direction direction)
 static int shut_down_plain(pro_loop *loop, pro_handle *handle)
 {
     if (!(handle->pri_family & PRI_PLAIN_NO_READ)) return PRO_ENOTSUP;
-    if (!pri_list_empty(&handle->pri_queue[PRI_READ])) return PRO_EBUSY; /* how senseless */
+    if (handle->pri_queue[PRI_READ]) return PRO_EBUSY; /* how senseless */
     loop->engine->detach(loop, handle);
     loop->net->close(&loop->env, handle->pri_fd, 0);
     handle->pri_fd = -1;
@@ -116,9 +122,10 @@ void pri_handle_start_step(pro_op *op) { start_step(op); }
  * not fail, since handlers are to run in order.  All others wait. */
 static pro_op *next_behind_held(pro_handle *handle)
 {
-    pri_link *link = handle->pri_queue[PRI_WRITE].next;
-    for (uint32_t i = 0; i < handle->pri_held; i++) link = link->next;
-    if (link == &handle->pri_queue[PRI_WRITE]) return NULL;
+    pri_link *const *queue = &handle->pri_queue[PRI_WRITE];
+    pri_link        *link = *queue;
+    for (uint32_t i = 0; i < handle->pri_held && link; i++) link = pri_queue_next(queue, link);
+    if (!link) return NULL;
     pro_op *op = op_of_queue(link);
     bool    may =
         pri_op_kind_of(op) == PRI_OP_SEND_ZEROCOPY && !(handle->pri_flags & ~PRI_HANDLE_ENDING);
@@ -127,9 +134,9 @@ static pro_op *next_behind_held(pro_handle *handle)
 
 void pri_handle_start(pro_handle *handle, pri_direction direction)
 {
-    const pri_link *queue = &handle->pri_queue[direction];
-    while (!pri_list_empty(queue) && may_start(handle, direction)) {
-        pro_op *op = op_of_queue(queue->next);
+    pri_link *const *queue = &handle->pri_queue[direction];
+    while (*queue && may_start(handle, direction)) {
+        pro_op *op = op_of_queue(*queue);
         if (PRI_RARELY(handle->pri_held > 0) && direction == PRI_WRITE)
             op = next_behind_held(handle);
         if (!op || pri_op_state_of(op) >= PRI_STARTED) return;
@@ -147,7 +154,7 @@ void pri_handle_start(pro_handle *handle, pri_direction direction)
             return;
         }
         if (!error) error = handle->pri_flags & PRI_HANDLE_HOLE ? PRO_EPIPE : shut_down(handle);
-        pri_list_unlink(&op->pri_queue);
+        pri_op_unqueue(op);
         pri_op_finish(op, error, 0);
     }
 }
@@ -187,19 +194,18 @@ static void connect_over(pro_handle *handle, int error)
         if (is_last) pri_handle_start(handle, PRI_READ);
         return;
     }
-    pri_link *queue = &handle->pri_queue[PRI_WRITE];
-    while (!pri_list_empty(queue)) {
-        pro_op *op = op_of_queue(queue->next);
+    while (handle->pri_queue[PRI_WRITE]) {
+        pro_op *op = op_of_queue(handle->pri_queue[PRI_WRITE]);
         if (pri_op_is_connect(pri_op_kind_of(op))) return; /* the reads wait for this one */
-        pri_list_unlink(&op->pri_queue);
+        pri_op_unqueue(op);
         pri_op_finish(op, error, 0);
     }
-    queue = &handle->pri_queue[PRI_READ];
-    for (pri_link *link = queue->next, *next; link != queue; link = next) {
-        next = link->next;
-        if (pri_op_state_of(op_of_queue(link)) == PRI_STARTED) continue;
-        pri_list_unlink(link);
-        pri_op_finish(op_of_queue(link), error, 0);
+    for (pri_link *link = handle->pri_queue[PRI_READ], *next; link; link = next) {
+        pro_op *op = op_of_queue(link);
+        next = behind(handle, PRI_READ, op);
+        if (pri_op_state_of(op) == PRI_STARTED) continue;
+        pri_op_unqueue(op);
+        pri_op_finish(op, error, 0);
     }
 }
 
@@ -237,13 +243,13 @@ static void go_on(pro_handle *handle, pri_op_kind kind, int error, int64_t value
         connect_over(handle, error);
     else if (direction == PRI_WRITE && leaves_hole(handle, error, value))
         handle->pri_flags |= PRI_HANDLE_HOLE;
-    if (!pri_list_empty(&handle->pri_queue[direction])) pri_handle_start(handle, direction);
+    if (handle->pri_queue[direction]) pri_handle_start(handle, direction);
 }
 
 /* Its result stands: leave the queue and let the next one start. */
 static void leave(pro_op *op, int error, int64_t value)
 {
-    pri_list_unlink(&op->pri_queue);
+    pri_op_unqueue(op);
     go_on(op->pri_kernel_step.handle, pri_op_kind_of(op), error, value);
 }
 
@@ -269,7 +275,7 @@ void pri_handle_sent(pro_handle *handle, int error, int64_t value)
 void pri_handle_finish(pro_op *op, int error, int64_t value)
 {
     pro_handle *handle = op->pri_kernel_step.handle;
-    pri_list_unlink(&op->pri_queue);
+    pri_op_unqueue(op);
     pri_op_finish(op, error, value); /* before those behind it, whose handlers may need it again */
     go_on(handle, pri_op_kind_of(op), error, value);
 }
@@ -303,7 +309,7 @@ static bool is_complete(const pro_op *op)
     switch (pri_op_kind_of(op)) {
     case PRI_OP_RECV: return true;
     case PRI_OP_SEND: /* short only if nothing waits behind it, and nobody wanted it to end */
-        return !op->pri_cause && op->pri_queue.next == &step->handle->pri_queue[PRI_WRITE];
+        return !op->pri_cause && !behind(step->handle, PRI_WRITE, op);
     default: return false;
     }
 }
@@ -452,12 +458,13 @@ void pri_handle_left(pro_op *op)
 void pri_handle_cancel(pro_handle *handle, int cause)
 {
     for (int direction = PRI_READ; direction <= PRI_WRITE; direction++) {
-        pri_link *queue = &handle->pri_queue[direction];
-        for (pri_link *link = queue->next; link != queue;) {
+        pri_link *const *queue = &handle->pri_queue[direction];
+        for (pri_link *link = *queue; link;) {
             pro_op *op = op_of_queue(link);
             pri_op_cancel(op, cause);
             /* What is with the engine stays.  What leaves may take those behind it along. */
-            link = pri_op_state_of(op) == PRI_READY ? queue->next : link->next;
+            link = pri_op_state_of(op) == PRI_READY ? *queue
+                                                    : behind(handle, (pri_direction)direction, op);
         }
     }
 }
@@ -519,23 +526,11 @@ void pri_handle_ended(pro_handle *handle, int error)
     pri_list_remove(&handle->pri_of_scope);
     handle->pri_loop->live_handles--;
     for (pri_link *first; (first = handle->pri_closers); error = PRO_OK) {
-        handle->pri_closers = pri_list_empty(first) ? NULL : first->next;
-        pri_list_remove(first);
+        pri_queue_remove(&handle->pri_closers, first);
         pri_op_finish(op_of_queue(first), error, 0);
     }
     scope->pri_idle--;
     pri_scope_uncount(scope);
-}
-
-/* A list with no head of its own: a handle that is not closing, which is nearly every one, has a pointer for it. */
-static void wait_for_end(pro_handle *handle, pro_op *op)
-{
-    pri_link *first = handle->pri_closers;
-    pri_list_init(&op->pri_queue);
-    if (first)
-        pri_list_append(first, &op->pri_queue);
-    else
-        handle->pri_closers = &op->pri_queue;
 }
 
 void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
@@ -544,7 +539,7 @@ void pri_handle_close(pro_handle *handle, pro_op *op, bool abortive)
         if (op) pri_op_finish(op, PRO_OK, 0);
         return;
     }
-    if (op) wait_for_end(handle, op);
+    if (op) pri_queue_append(&handle->pri_closers, &op->pri_queue);
     if (abortive) handle->pri_flags |= PRI_HANDLE_ABORTIVE;
     if (handle->pri_state == PRI_HANDLE_CLOSING) return;
     handle->pri_state = PRI_HANDLE_CLOSING;

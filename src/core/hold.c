@@ -21,7 +21,7 @@
 
 static pro_op *first_of(const pro_handle *handle)
 {
-    return pro_container_of(handle->pri_queue[PRI_WRITE].next, pro_op, pri_queue);
+    return pro_container_of(handle->pri_queue[PRI_WRITE], pro_op, pri_queue);
 }
 
 static int cause_of(const pro_op *op) { return op->pri_cause ? -(int)op->pri_cause : PRO_OK; }
@@ -47,7 +47,7 @@ static void stands(pro_op *op, int error)
      * long as there is another one the handle is there, whatever its handler does. */
     for (bool is_last = false; !is_last;) {
         op = first_of(handle);
-        pri_list_unlink(&op->pri_queue);
+        pri_op_unqueue(op);
         handle->pri_held--;
         is_last = handle->pri_held == 0 || first_of(handle)->pri_kernel_step.kind != PRI_STEP_NONE;
         if (is_last) pri_handle_start(handle, PRI_WRITE);

@@ -180,10 +180,10 @@ PRI_IN_PLACE void take_record(pro_loop *loop, const pri_record *record)
             pri_handle_record(loop, op, record);
         return;
     }
-    pro_handle *handle = step->handle;
-    pri_list_unlink(&op->pri_queue);
-    if (PRI_RARELY(op->pri_queue.next != op->pri_queue.prev)) /* it was not alone */
-        pri_handle_start(handle, pri_op_is_write(kind) ? PRI_WRITE : PRI_READ);
+    pro_handle   *handle = step->handle;
+    pri_direction direction = pri_op_is_write(kind) ? PRI_WRITE : PRI_READ;
+    pri_queue_remove(&handle->pri_queue[direction], &op->pri_queue);
+    if (PRI_RARELY(handle->pri_queue[direction] != NULL)) pri_handle_start(handle, direction);
     settle(op, PRO_OK, op->value + record->value);
     deliver(loop, op, op->scope ? op->scope : handle->pri_scope, handle, 0);
 }
@@ -247,7 +247,7 @@ void pri_op_cancel(pro_op *op, int cause)
             return;
         }
     }
-    if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_list_unlink(&op->pri_queue);
+    if (pri_op_kind_of(op) != PRI_OP_TIMER) pri_op_unqueue(op);
     if (handle) pri_handle_left(op);
     pri_op_finish(op, cause, 0);
 }

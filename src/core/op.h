@@ -126,7 +126,7 @@ typedef struct pri_part {
 
 static inline pri_op_state pri_op_state_of(const pro_op *op)
 {
-    return (pri_op_state)(op->pri_kernel_step.op_state & ~PRI_STEP_PLAIN);
+    return (pri_op_state)(op->pri_kernel_step.op_state & ~(PRI_STEP_PLAIN | PRI_STEP_FOLLOWED));
 }
 
 static inline pri_op_kind pri_op_kind_of(const pro_op *op)
@@ -309,13 +309,33 @@ void pri_handle_start(pro_handle *handle, pri_direction direction);
 /* The step of the head of a queue: to the engine, or to the pool. */
 void pri_handle_start_step(pro_op *op);
 
+/* Leave the queue of its handle, or whatever list it stands in. */
+static inline void pri_op_unqueue(pro_op *op)
+{
+    pro_handle *handle = op->pri_kernel_step.handle;
+    if (handle)
+        pri_queue_remove(&handle->pri_queue[pri_op_is_write(pri_op_kind_of(op))], &op->pri_queue);
+    else
+        pri_list_unlink(&op->pri_queue);
+}
+
+/* Another one is about to stand behind it.  A plain one, which stood in its queue alone, has no links yet. */
+static inline void pri_op_follow(pro_op *op)
+{
+    pri_step *step = &op->pri_kernel_step;
+    if ((step->op_state & (PRI_STEP_PLAIN | PRI_STEP_FOLLOWED)) != PRI_STEP_PLAIN) return;
+    step->op_state |= PRI_STEP_FOLLOWED;
+    pri_list_init(&op->pri_queue);
+}
+
 /* Queue a begun operation in a direction; start it if it is the first. */
 static inline void pri_handle_queue(pro_op *op, pro_handle *handle, pri_direction direction,
                                     bool has_step)
 {
-    pri_link *queue = &handle->pri_queue[direction];
-    bool      is_first = pri_list_empty(queue);
-    pri_list_append(queue, &op->pri_queue);
+    pri_link **queue = &handle->pri_queue[direction];
+    bool       is_first = !*queue;
+    if (!is_first) pri_op_follow(pro_container_of(*queue, pro_op, pri_queue));
+    pri_queue_append(queue, &op->pri_queue);
     if (!is_first) return;
     if (handle->pri_flags == 0 && has_step)
         pri_op_start(op);
@@ -406,9 +426,9 @@ void pri_handle_cancel(pro_handle *handle, int cause);
 /* The plain operation of a direction, or NULL. */
 static inline pro_op *pri_handle_plain_op(const pro_handle *handle, pri_direction direction)
 {
-    const pri_link *first = handle->pri_queue[direction].next;
-    if (first == &handle->pri_queue[direction]) return NULL;
-    pro_op *op = pro_container_of((pri_link *)(uintptr_t)first, pro_op, pri_queue);
+    pri_link *first = handle->pri_queue[direction];
+    if (!first) return NULL;
+    pro_op *op = pro_container_of(first, pro_op, pri_queue);
     return op->pri_kernel_step.op_state & PRI_STEP_PLAIN ? op : NULL;
 }
 

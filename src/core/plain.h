@@ -8,14 +8,15 @@
  * handle.c), on which every operation goes on as soon as anything happens to it.  pri_step_unplain is
  * the switch, and the bit PRI_STEP_PLAIN says which way it is on.
  *
- * It is found where it must be, at the head of its queue, and nowhere else: it stands in no list of its scope,
+ * It is found where it must be, alone in its queue, and nowhere else: its own links are written when another one
+ * comes to stand behind it (PRI_STEP_FOLLOWED: it ends on the general way), it stands in no list of its scope,
  * and neither the scope nor the handle counts it.  That is enough as long as nobody asks how much is left:
  * its handle, which is counted, stands in the list of the scope, and a scope that is open does not end.  As
  * soon as a scope begins to end, all in it goes on on the general way, and nothing new is plain
  * (PRI_HANDLE_ENDING).
  *
  * Invariants, of a step with the bit:
- *   STARTED, at the head of its queue; its scope is its handle's, and open
+ *   STARTED; alone in its queue, or FOLLOWED at its head; its scope is its handle's, and open
  *   no deadline, no cause, no side object, no byte moved; the engine's words were not written
  *   op->value, op->error and op->flags are not written before its end, or before it loses the bit */
 #ifndef PRI_PLAIN_H
@@ -35,7 +36,7 @@ static inline bool pri_handle_is_plain(const pro_handle *handle)
     return handle->pri_state == PRI_HANDLE_OPEN && handle->pri_flags == 0;
 }
 
-/* IDLE -> STARTED, at the head of its queue, which is empty.  Handler, site, data and length are there. */
+/* IDLE -> STARTED, alone in its queue.  Handler, site, data and length are there. */
 PRI_IN_PLACE void pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_direction direction,
                                      pri_op_kind kind)
 {
@@ -52,7 +53,7 @@ PRI_IN_PLACE void pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_directi
     if (PRI_RARELY(loop->correlation == 0)) op->pri_correlation = ++loop->correlation_last;
     loop->initiated++;
     PRI_CHECKED(begun, op, handle->pri_scope);
-    pri_list_put(&handle->pri_queue[direction], &op->pri_queue);
+    handle->pri_queue[direction] = &op->pri_queue;
     PRI_CHECKED(buffers, op);
 }
 
@@ -60,6 +61,7 @@ PRI_IN_PLACE void pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_directi
 static inline void pri_step_unplain(pri_step *step)
 {
     pro_op *op = pro_container_of(step, pro_op, pri_kernel_step);
+    if (!(step->op_state & PRI_STEP_FOLLOWED)) pri_list_init(&op->pri_queue);
     step->op_state = PRI_STARTED;
     op->value = 0;
     step->handle->pri_live++;
@@ -82,13 +84,7 @@ PRI_IN_PLACE void pri_op_run_plain(pro_loop *loop, pri_step *step, pri_direction
     pro_scope  *scope = handle->pri_scope;
     (void)scope; /* for the checks */
     PRI_CHECKED(recorded, op);
-    pri_link *queue = &handle->pri_queue[direction];
-    if (PRI_RARELY(op->pri_queue.next != queue)) {
-        pri_list_unlink(&op->pri_queue);
-        pri_handle_start(handle, direction);
-    } else {
-        pri_list_init(queue);
-    }
+    handle->pri_queue[direction] = NULL;
     op->value = value;
     memset(&op->error, 0, 8);
     PRI_CHECKED(delivered, op);

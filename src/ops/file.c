@@ -169,12 +169,12 @@ static void transfer(const char *site, pro_op *op, pro_file *f, pri_op_kind kind
         if (vecs[i].len > 0) side->vecs[at++] = vecs[i];
     step->len = total;
     if (total == 0) {
-        pri_list_unlink(&op->pri_queue);
+        pri_op_unqueue(op);
         pri_op_finish(op, PRO_OK, 0);
         return;
     }
     if (offset > INT64_MAX - total) {
-        pri_list_unlink(&op->pri_queue);
+        pri_op_unqueue(op);
         pri_op_finish(op, PRO_EINVAL, 0);
         return;
     }

@@ -197,14 +197,13 @@ PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_k
     pro_handle   *handle = &s->handle;
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
     pri_step     *step = &op->pri_kernel_step;
-    pri_link     *queue = &handle->pri_queue[direction];
     PRI_CHECKED(may_transfer, op, handle, site, kind);
     if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(op, site, kind);
     op->pri_done = done;
     op->pri_site = site;
     step->data = buf;
     step->len = len;
-    if (PRI_RARELY(!pri_handle_is_plain(handle) || !pri_list_empty(queue) || len == 0 ||
+    if (PRI_RARELY(!pri_handle_is_plain(handle) || handle->pri_queue[direction] || len == 0 ||
                    op->deadline_ns != PRO_NEVER || (op->scope && op->scope != handle->pri_scope))) {
         transfer_other(op, handle, kind);
         return;

@@ -70,7 +70,8 @@ static void await_exit(pro_process *p)
     p->handle.pri_live++;
     op->pri_kernel_step.flags = PRI_STEP_PART;
     op->pri_kernel_step.data = (void *)(uintptr_t)&exit_part;
-    pri_list_append(p->handle.pri_queue[PRI_READ].next, &op->pri_queue); /* before all others */
+    pri_queue_append(&p->handle.pri_queue[PRI_READ], &op->pri_queue);
+    p->handle.pri_queue[PRI_READ] = &op->pri_queue; /* before all others */
     pri_op_start(op);
     if (p->handle.pri_state == PRI_HANDLE_CLOSING) kill_child(p);
 }

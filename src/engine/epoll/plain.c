@@ -2,8 +2,8 @@
  * plain send for its place on the plain list; each is one system call, and if that moved all its bytes the
  * handler runs.  Whatever else happens makes the step a general one, as if it had always been one.
  *
- * Nothing is written down for a plain step but the link of a send: it stands at the head of its handle's queue, so
- * an event finds it there.
+ * Nothing is written down for a plain step but the link of a send: it stands alone in its handle's queue, so an
+ * event finds it there.
  *
  * Of events, of sends and of steps that events woke there are so many in a turn at most, of each kind: where
  * events fill every turn, sends have theirs all the same.
@@ -112,10 +112,9 @@ PRI_APART void run_woken(pro_loop *loop, epoll_engine *e, int max)
     pri_op_run_records(loop, loop->records, count);
 }
 
-PRI_IN_PLACE void run_event(pro_loop *loop, epoll_engine *e, pro_handle *handle)
+PRI_IN_PLACE void run_receive(pro_loop *loop, epoll_engine *e, pri_step *step)
 {
-    pro_op       *op = pro_container_of(handle->pri_queue[PRI_READ].next, pro_op, pri_queue);
-    pri_step     *step = &op->pri_kernel_step;
+    pro_handle   *handle = step->handle;
     handle_words *h = words_of(handle);
     loop->stats.system_calls++;
     int64_t n = pri_os_recv(e->env, handle->pri_fd, step->data, step->len);
@@ -128,10 +127,13 @@ PRI_IN_PLACE void run_event(pro_loop *loop, epoll_engine *e, pro_handle *handle)
     pri_op_run_plain(loop, step, PRI_READ, n);
 }
 
-/* A handle with a plain receive, of which nothing but data is said. */
-PRI_IN_PLACE bool is_plain_event(const pro_handle *handle, uint32_t events)
+/* The plain receive of a handle, of which nothing but data is said; or NULL. */
+PRI_IN_PLACE pri_step *plain_receive(const pro_handle *handle, uint32_t events)
 {
-    return events == EPOLLIN && handle && pri_handle_plain_op(handle, PRI_READ);
+    pri_link *first = events == EPOLLIN && handle ? handle->pri_queue[PRI_READ] : NULL;
+    if (!first) return NULL;
+    pri_step *step = &pro_container_of(first, pro_op, pri_queue)->pri_kernel_step;
+    return is_plain(step) ? step : NULL;
 }
 
 PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, pri_step *step)
@@ -142,6 +144,17 @@ PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, pri_step *step)
         sent_other(loop, e, step, n);
     else
         pri_op_run_plain(loop, step, PRI_WRITE, n);
+}
+
+/* It stands on the plain list, and is not plain, or others wait behind it. */
+PRI_APART void run_other_send(pro_loop *loop, epoll_engine *e, pri_step *step)
+{
+    if (!(step->op_state & PRI_STEP_PLAIN)) {
+        append(e, step); /* it was canceled, or the like */
+        return;
+    }
+    loop->stats.system_calls++;
+    sent_other(loop, e, step, pri_os_send(e->env, step->handle->pri_fd, step->data, step->len));
 }
 
 /* Of the list up to end at most max; what is left stands before what came meanwhile. */
@@ -155,7 +168,7 @@ PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, pri_step **end, int
     for (;; step = next) {
         next = own(step)->next; /* before the handler, which may use it again */
         if (PRI_RARELY(!is_plain(step)))
-            append(e, step); /* it was canceled, or the like */
+            run_other_send(loop, e, step);
         else
             run_send(loop, e, step);
         if (step == last) return;
@@ -175,11 +188,12 @@ run_plain(pro_loop *loop, epoll_engine *e, int max)
     const struct epoll_event *event = e->events, *end = event + e->heard;
     e->heard = 0;
     for (; event != end; event++) { /* at most max: there is room for no more of them */
-        if (pri_list_empty(&loop->ready) && is_plain_event(event->data.ptr, event->events)) {
-            run_event(loop, e, event->data.ptr);
-        } else {
+        pri_step *step = NULL;
+        if (pri_list_empty(&loop->ready)) step = plain_receive(event->data.ptr, event->events);
+        if (step)
+            run_receive(loop, e, step);
+        else
             hear_other(loop, e, event->data.ptr, event->events);
-        }
     }
     pri_step **to = PRI_RARELY(!pri_list_empty(&loop->ready)) ? e->plain_before : e->plain_end;
     if (to != &e->plain) run_sends(loop, e, to, max);
