@@ -104,7 +104,7 @@ static int epoll_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
     }
     for (int i = 0; i < events; i++) {
         pro_handle *handle = e->events[i].data.ptr;
-        if (handle) pri_epoll_hear(loop, e, handle, e->events[i].events);
+        pri_epoll_hear(loop, e, handle, e->events[i].events);
     }
     return count + pri_epoll_run_list(loop, e, &records[count], max - count);
 }
@@ -149,7 +149,8 @@ static int set_up(epoll_engine *e, const pri_engine_options *options, pri_why *w
     if (!error) e->wake_fd = error = answer(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (error < 0) goto close_epoll;
     what = "epoll_ctl";
-    error = pri_epoll_control(NULL, e, EPOLL_CTL_ADD, e->wake_fd, EPOLLIN | EPOLLET, NULL);
+    words_of(&e->wake)->watched = EPOLLIN | EPOLLET;
+    error = pri_epoll_control(NULL, e, EPOLL_CTL_ADD, e->wake_fd, EPOLLIN | EPOLLET, &e->wake);
     if (error < 0) goto close_eventfd;
     what = "memory";
     error = -ENOMEM;

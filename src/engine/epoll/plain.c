@@ -89,8 +89,7 @@ static void swap_lists(epoll_engine *e)
 
 PRI_APART void hear_other(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_t events)
 {
-    if (!handle || !words_of(handle)->watched)
-        return; /* a wake; closed by one of the handlers before */
+    if (!words_of(handle)->watched) return; /* closed by one of the handlers before */
     pro_op *op = pri_handle_plain_op(handle, PRI_READ);
     if (op) unplain(&op->pri_kernel_step);
     swap_lists(e);
@@ -112,34 +111,42 @@ PRI_APART void run_woken(pro_loop *loop, epoll_engine *e, int max)
     pri_op_run_records(loop, loop->records, count);
 }
 
-PRI_IN_PLACE void run_receive(pro_loop *loop, epoll_engine *e, pri_step *step)
+PRI_IN_PLACE void run_receive(pro_loop *loop, epoll_engine *e, const pro_env *env, pri_step *step)
 {
     pro_handle   *handle = step->handle;
     handle_words *h = words_of(handle);
     loop->stats.system_calls++;
-    int64_t n = pri_os_recv(e->env, handle->pri_fd, step->data, step->len);
+    int64_t n = pri_os_recv(env, handle->pri_fd, step->data, step->len);
     if (PRI_RARELY(!pri_step_is_over(step, n))) {
         received_other(loop, e, step, n);
         return;
     }
     if ((h->watched & EPOLLET) && ((size_t)n == step->len || !is_tcp(handle)))
-        h->bits = READABLE | GUESSED; /* there may be more */
+        h->bits |= READABLE | GUESSED; /* there may be more */
     pri_op_run_plain(loop, step, PRI_READ, n);
 }
 
-/* The plain receive of a handle, of which nothing but data is said; or NULL. */
-PRI_IN_PLACE pri_step *plain_receive(const pro_handle *handle, uint32_t events)
+/* Nothing is said but that there is data; that there is room to write as well, which is said of what connected or
+ * was blocked once, is news only to who found none. */
+PRI_IN_PLACE bool is_of_data(pro_handle *handle, uint32_t events)
 {
-    pri_link *first = events == EPOLLIN && handle ? handle->pri_queue[PRI_READ] : NULL;
-    if (!first) return NULL;
+    if (events == EPOLLIN) return true;
+    return events == (EPOLLIN | EPOLLOUT) && !(words_of(handle)->bits & BLOCKED);
+}
+
+/* The plain receive of a handle, of which nothing but data is said; or NULL. */
+PRI_IN_PLACE pri_step *plain_receive(pro_handle *handle, uint32_t events)
+{
+    pri_link *first = handle->pri_queue[PRI_READ];
+    if (!is_of_data(handle, events) || !first) return NULL;
     pri_step *step = &pro_container_of(first, pro_op, pri_queue)->pri_kernel_step;
     return is_plain(step) ? step : NULL;
 }
 
-PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, pri_step *step)
+PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, const pro_env *env, pri_step *step)
 {
     loop->stats.system_calls++;
-    int64_t n = pri_os_send(e->env, step->handle->pri_fd, step->data, step->len);
+    int64_t n = pri_os_send(env, step->handle->pri_fd, step->data, step->len);
     if (PRI_RARELY((size_t)n != step->len))
         sent_other(loop, e, step, n);
     else
@@ -158,7 +165,8 @@ PRI_APART void run_other_send(pro_loop *loop, epoll_engine *e, pri_step *step)
 }
 
 /* Of the list up to end at most max; what is left stands before what came meanwhile. */
-PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, pri_step **end, int max)
+PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, const pro_env *env, pri_step **end,
+                            int max)
 {
     pri_step *step = e->plain, *next, *last = pro_container_of(end, pri_step, engine);
     if (PRI_RARELY(end != e->plain_end))
@@ -170,7 +178,7 @@ PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, pri_step **end, int
         if (PRI_RARELY(!is_plain(step)))
             run_other_send(loop, e, step);
         else
-            run_send(loop, e, step);
+            run_send(loop, e, env, step);
         if (step == last) return;
         if (PRI_RARELY(--max <= 0)) break;
     }
@@ -179,30 +187,36 @@ PRI_IN_PLACE void run_sends(pro_loop *loop, epoll_engine *e, pri_step **end, int
     e->plain = next;
 }
 
-#if defined(__GNUC__)
-__attribute__((flatten))
-#endif
-static void
-run_plain(pro_loop *loop, epoll_engine *e, int max)
+PRI_IN_PLACE void run_plain(pro_loop *loop, epoll_engine *e, const pro_env *env, int max)
 {
     const struct epoll_event *event = e->events, *end = event + e->heard;
     e->heard = 0;
     for (; event != end; event++) { /* at most max: there is room for no more of them */
-        pri_step *step = NULL;
-        if (pri_list_empty(&loop->ready)) step = plain_receive(event->data.ptr, event->events);
+        pro_handle *handle = event->data.ptr;
+        pri_step   *step = NULL;
+        if (pri_list_empty(&loop->ready)) step = plain_receive(handle, event->events);
         if (step)
-            run_receive(loop, e, step);
+            run_receive(loop, e, env, step);
         else
-            hear_other(loop, e, event->data.ptr, event->events);
+            hear_other(loop, e, handle, event->events);
     }
     pri_step **to = PRI_RARELY(!pri_list_empty(&loop->ready)) ? e->plain_before : e->plain_end;
-    if (to != &e->plain) run_sends(loop, e, to, max);
+    if (to != &e->plain) run_sends(loop, e, env, to, max);
 }
 
-void pri_epoll_run_plain(pro_loop *loop, int max)
+/* Nearly no program has a hook for faults: whether to ask it before each call is decided here, once a turn. */
+#if defined(__GNUC__)
+__attribute__((flatten))
+#endif
+void
+pri_epoll_run_plain(pro_loop *loop, int max)
 {
-    epoll_engine *e = pri_loop_engine_state(loop);
-    run_plain(loop, e, max);
+    static const pro_env no_faults = {0};
+    epoll_engine        *e = pri_loop_engine_state(loop);
+    if (PRI_RARELY(e->env->fault))
+        run_plain(loop, e, e->env, max);
+    else
+        run_plain(loop, e, &no_faults, max);
     if (!e->woken_first) return;
     loop->plain = NULL;
     run_woken(loop, e, max);

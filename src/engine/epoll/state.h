@@ -58,7 +58,8 @@ typedef struct epoll_engine {
     const pro_env      *env;
     int                 epoll_fd;
     int                 wake_fd; /* an eventfd; edge-triggered, so it is never read */
-    pri_step           *first;   /* the run list */
+    pro_handle          wake; /* of whom events of wake_fd are told; nothing stands in its queues */
+    pri_step           *first; /* the run list */
     pri_step           *last;
     pri_step           *woken_first; /* in run_plain: what events made run */
     pri_step           *woken_last;
