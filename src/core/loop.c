@@ -277,7 +277,7 @@ static int64_t turn(pro_loop *loop, bool may_wait)
 
     if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) pri_op_run_posts(loop, PRO_OK);
     if (atomic_load_explicit(&loop->jobs, memory_order_relaxed)) pri_job_run_done(loop);
-    pri_op_run_records(loop, loop->records, count);
+    if (count > 0) pri_op_run_records(loop, loop->records, count);
     if (loop->engine->run_plain) {
         loop->engine->run_plain(loop, loop->batch_max);
         loop->plain = NULL;

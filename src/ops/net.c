@@ -190,6 +190,13 @@ PRI_APART void transfer_other(pro_op *op, pro_handle *handle, pri_op_kind kind)
     }
 }
 
+/* A deadline, or a scope that is not its handle's: most have neither, which is one question. */
+PRI_IN_PLACE bool has_wishes(const pro_op *op, const pro_handle *handle)
+{
+    if (!(op->deadline_ns | (uintptr_t)op->scope)) return false;
+    return op->deadline_ns != PRO_NEVER || op->scope != handle->pri_scope;
+}
+
 /* The way of every receive and send; that it calls nothing on the plain way saves it a frame. */
 PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind, void *buf,
                            size_t len, pro_handler *done)
@@ -204,7 +211,7 @@ PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_k
     step->data = buf;
     step->len = len;
     if (PRI_RARELY(!pri_handle_is_plain(handle) || handle->pri_queue[direction] || len == 0 ||
-                   op->deadline_ns != PRO_NEVER || (op->scope && op->scope != handle->pri_scope))) {
+                   has_wishes(op, handle))) {
         transfer_other(op, handle, kind);
         return;
     }

@@ -86,7 +86,7 @@ static void epoll_detach(pro_loop *loop, pro_handle *handle)
 static int epoll_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
     epoll_engine *e = pri_loop_engine_state(loop);
-    int           count = pri_epoll_run_list(loop, e, records, max);
+    int           count = e->first ? pri_epoll_run_list(loop, e, records, max) : 0;
     e->plain_before = e->plain_end;
     bool is_busy = count > 0 || has_plain(e);
     if (is_busy && !e->owes_look) {

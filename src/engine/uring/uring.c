@@ -185,11 +185,16 @@ static int failed(uring *u, int error)
     return 0;
 }
 
+static int report_ended(uring *u, pri_record *records, int max)
+{
+    return pri_list_empty(&u->ended) ? 0 : pri_uring_report_ended(u, records, max);
+}
+
 static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
     uring *u = uring_of(loop);
     u->woken = false;
-    int      n = pri_uring_report_ended(u, records, max);
+    int      n = report_ended(u, records, max);
     bool     wait = n == 0 && until_ns != PRI_TURN_POLL;
     uint64_t until = NEVER;
     if (wait && until_ns != PRI_TURN_FOREVER) until = pri_loop_system_time(loop, until_ns);
@@ -198,7 +203,7 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
         unsigned head = *u->ring.cq.khead;
         u->fired_at_ns = NEVER;
         n += pri_uring_reap(u, &records[n], max - n, false);
-        n += pri_uring_report_ended(u, &records[n], max - n);
+        n += report_ended(u, &records[n], max - n);
         if (n > 0 || u->woken) return n;
         if (has_completions(u)) return 0; /* of plain steps */
         if (error) return failed(u, error);
