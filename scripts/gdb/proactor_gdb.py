@@ -113,12 +113,20 @@ def coroutines():
             yield container(link, "struct pri_co", "of_home")
 
 
+def awaited(co):
+    """The operation that it waits for, or None."""
+    if co["awaited"]:
+        return co["awaited"]
+    waits = int(co["state"]) == 1 and int(co["op"]["pri_kernel_step"]["op_state"]) != 0  # PRI_CO_RUNNING
+    return co["op"].address if waits else None
+
+
 def state_of(co):
     if int(co["state"]) == 0:  # PRI_CO_STARTING
         return "has not begun"
     if co["away"]:
         return f"awaits a call to another loop, made at {co['away'].string()}"
-    op = co["awaited"]
+    op = awaited(co)
     if not op:
         return "runs"
     kind = str(op["pri_kernel_step"]["op_kind"].cast(gdb.lookup_type("enum pri_op_kind")))
@@ -144,7 +152,7 @@ class Coroutines(gdb.Command):
             count += 1
             print(f"coroutine {name} ({int(co.address):#x}), started at {co['site'].string()}: "
                   f"{state_of(co)}")
-            if co["awaited"] or co["away"]:
+            if awaited(co) or co["away"]:
                 print(DETOUR.backtrace(saved_registers(co), options))
         print(f"{count} coroutine" + ("" if count == 1 else "s"))
 

@@ -37,7 +37,7 @@
     }                                                                                                   \
     int64_t pro_await_##name##_by_at(const char *site, OPEN parameters, uint64_t deadline_ns)           \
     {                                                                                                   \
-        pri_co *co = pri_co_current;                                                                    \
+        pri_co *co = pri_co_current();                                                                  \
         if (!plain(handle)) return name##_special(site, OPEN names, deadline_ns);                       \
         pro_##name##_at(site, &co->op, OPEN arguments, pri_co_awake);                                   \
         int64_t value = pri_await_plain(co);                                                            \

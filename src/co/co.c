@@ -11,12 +11,10 @@
  * Invariants:
  *   of_home  of every coroutine from pro_go until it has returned is in home->all; live is their number
  *   its scope is held just so long, and a little longer while it LINGERs
- *   pri_co_current == co  ==>  home->context is where the loop goes on */
+ *   home->runs.co == co  ==>  home->context is where the loop goes on */
 #include "co/co.h"
 
 #include "os/stack.h"
-
-PRI_CO_TLS pri_co *pri_co_current;
 
 /* ---- Homes ---------------------------------------------------------------------------------- */
 
@@ -44,6 +42,7 @@ static void home_end(pro_loop *loop)
     if (home->is_watched) pri_os_stack_unwatch();
     pri_stacks_fini(loop, &home->stacks);
     pri_env_realloc(&loop->env, home, 0);
+    pri_loop_set_runs(loop, &pri_nobody);
     loop->co = NULL;
 }
 
@@ -56,6 +55,7 @@ static pri_co_home *home_new(pro_loop *loop)
     home_list(home, true);
     loop->co = home;
     loop->co_end = home_end;
+    pri_loop_set_runs(loop, &home->runs);
     return home;
 }
 
@@ -84,7 +84,7 @@ static void life(void *arg)
     co->state = PRI_CO_RUNNING;
     co->fn(co->arg);
     end(co);
-    pri_co_current = co->outer;
+    home->runs.co = NULL;
     pri_fiber_end(&co->fiber, &home->fiber);
     pri_context_switch(&co->context, &home->context);
     pri_abort("a coroutine that has ended was resumed: %s, started at %s", co->name, co->site);
@@ -94,8 +94,7 @@ static void life(void *arg)
 void pri_co_resume(pri_co *co)
 {
     pri_co_home *home = co->home;
-    co->outer = pri_co_current; /* not NULL where a coroutine runs another loop */
-    pri_co_current = co;
+    home->runs.co = co;
     pri_fiber_here(&home->fiber);
     pri_fiber_leave(&home->fiber, &co->fiber);
     pri_context_switch(&home->context, &co->context);
@@ -106,8 +105,9 @@ void pri_co_awake(pro_op *op) { pri_co_resume(pro_container_of(op, pri_co, op));
 
 pri_co *pri_co_running(const char *site, const char *what)
 {
-    if (!pri_co_current) pri_abort("%s: %s outside of a coroutine", site, what);
-    return pri_co_current;
+    pri_co *co = pri_co_current();
+    if (!co) pri_abort("%s: %s outside of a coroutine", site, what);
+    return co;
 }
 
 /* ---- Starting ------------------------------------------------------------------------------- */
@@ -135,10 +135,11 @@ static void init(pri_co *co, pri_co_home *home, pro_scope *scope)
     co->home = home;
     co->awaited = NULL;
     co->scope = scope;
+    co->plain = scope;
     co->deadline_ns = PRO_NEVER;
     co->shields = 0;
     co->state = PRI_CO_STARTING;
-    co->is_special = co->is_canceled = co->is_refused = co->is_foreign = co->is_late = false;
+    co->is_canceled = co->is_refused = co->is_foreign = co->is_late = false;
     co->result = 0;
     co->task = NULL;
     co->away = NULL;
@@ -185,11 +186,12 @@ int(pro_go)(pro_scope *scope, pro_go_fn *fn, void *arg, const pro_go_options *op
 
 static pri_co *self(const char *what) { return pri_co_running("?", what); }
 
-int pro_co_running(void) { return pri_co_current != NULL; }
+int pro_co_running(void) { return pri_co_current() != NULL; }
 
 void pri_co_mind(pri_co *co)
 {
-    co->is_special = co->is_canceled || co->shields > 0 || co->deadline_ns != PRO_NEVER;
+    bool is_special = co->is_canceled || co->shields > 0 || co->deadline_ns != PRO_NEVER;
+    co->plain = is_special ? NULL : co->scope;
 }
 
 uint64_t pro_co_deadline(uint64_t deadline_ns)

@@ -5,8 +5,8 @@
  *                                                  |
  *                                                  +-> LINGERING -> (free)     its guard is in flight
  *
- * RUNNING is one of three: it is pri_co_current (or ran another loop's that is), or it waits (awaited !=
- * NULL), or it is away (away != NULL). */
+ * RUNNING is one of three: it is the one that runs on its loop (home->runs), or it waits for an operation
+ * (pri_co_awaited), or it is away (away != NULL). */
 #ifndef PRI_CO_H
 #define PRI_CO_H
 
@@ -26,21 +26,20 @@ typedef struct pri_co {
     struct pri_co_home *home;
 
     /* What every await touches. */
-    pro_op    *awaited; /* it waits for this one's handler; NULL: it waits for nothing */
-    pro_scope *scope;
-    struct pri_co
-           *outer; /* runs again when this one parks: it runs the loop of this one; or NULL */
-    uint8_t state;
-    bool    is_special; /* canceled, shielded or with a deadline: awaits take the long way */
-    pro_op  op;         /* of the forms of await.h; before that, of its start */
+    const pro_scope
+          *plain; /* its scope; NULL: canceled, shielded or with a deadline: the long way */
+    pro_op op;    /* of the forms of await.h; before that, of its start */
 
     /* What special awaits touch. */
-    uint64_t deadline_ns; /* for all it awaits */
-    uint32_t shields;
-    bool     is_canceled; /* by its task; its scope is another matter */
-    bool     is_refused;  /* this await has its result already: PRO_ECANCELED */
-    bool     is_foreign;  /* what it awaits does not end with its scope: the guard looks after it */
-    bool     is_late;     /* the guard was canceled before this await began */
+    pro_scope *scope;
+    pro_op    *awaited;     /* an operation of its own that it waits for, or NULL */
+    uint64_t   deadline_ns; /* for all it awaits */
+    uint8_t    state;
+    uint32_t   shields;
+    bool       is_canceled; /* by its task; its scope is another matter */
+    bool       is_refused;  /* this await has its result already: PRO_ECANCELED */
+    bool is_foreign; /* what it awaits does not end with its scope: the guard looks after it */
+    bool is_late;    /* the guard was canceled before this await began */
 
     /* The rest of its life. */
     const char *name;
@@ -60,6 +59,7 @@ _Static_assert(sizeof(pri_co) <= 768, "with colour and frames it is to fit in a 
 /* The coroutines of one loop. */
 typedef struct pri_co_home {
     pri_context context; /* of the loop's stack, while a coroutine runs */
+    pri_runs    runs;    /* that one; where this thread runs another loop's meanwhile, too */
     pro_loop   *loop;
     pri_fiber   fiber;
     pri_stacks  stacks;
@@ -72,15 +72,8 @@ typedef struct pri_co_home {
     pri_link    of_process; /* of all homes, for debuggers */
 } pri_co_home;
 
-/* Read by a signal handler, and on every await: no lazy allocation, no call. */
-#if defined(__GNUC__)
-#define PRI_CO_TLS __attribute__((tls_model("initial-exec"))) _Thread_local
-#else
-#define PRI_CO_TLS _Thread_local
-#endif
-
 /* The coroutine that runs on this thread, NULL on a loop's own stack. */
-extern PRI_CO_TLS pri_co *pri_co_current;
+static inline pri_co *pri_co_current(void) { return pri_runs_here->co; }
 
 /* The running coroutine; aborts if there is none. */
 pri_co *pri_co_running(const char *site, const char *what);
@@ -97,6 +90,13 @@ void pri_co_mind(pri_co *co);
 static inline bool pri_co_is_canceled(const pri_co *co)
 {
     return co->shields == 0 && (co->is_canceled || co->scope->pri_state >= PRI_SCOPE_CLOSING);
+}
+
+/* What it waits for, or NULL. */
+static inline pro_op *pri_co_awaited(pri_co *co)
+{
+    bool waits = co->state == PRI_CO_RUNNING && pro_op_in_flight(&co->op);
+    return waits ? &co->op : co->awaited;
 }
 
 /* park.c: what a receive of handles left in the operation, at most room of them. */
@@ -123,30 +123,30 @@ size_t pri_co_describe_fault(uintptr_t address, char *line, size_t size);
 #define PRI_COLD
 #endif
 
-/* Leave the running coroutine, which has said what it awaits, until that one's handler resumes it. */
+/* Leave the running coroutine, until the handler of what it awaits resumes it. */
 static inline void pri_co_park(pri_co *co)
 {
     pri_co_home *home = co->home;
-    pri_co_current = co->outer;
+    home->runs.co = NULL;
     pri_fiber_leave(&co->fiber, &home->fiber);
     pri_context_switch(&co->context, &home->context);
     pri_fiber_arrive(&co->fiber, &home->fiber);
-    co->awaited = NULL;
 }
 
 /* Nothing special about an await: in a coroutine, not canceled, no deadline, no shield, and (if it is of
  * a handle) in its own scope.  Then co->op is ready to be initiated. */
 static inline bool pri_await_is_plain(pri_co *co, uint64_t deadline_ns)
 {
-    if (!co || co->is_special || deadline_ns != PRO_NEVER) return false;
+    if (!co || !co->plain || deadline_ns != PRO_NEVER) return false;
     co->op.scope = co->scope;
-    co->awaited = &co->op;
     return true;
 }
 
 static inline bool pri_await_is_plain_on(pri_co *co, const pro_handle *handle, uint64_t deadline_ns)
 {
-    return co && handle->pri_scope == co->scope && pri_await_is_plain(co, deadline_ns);
+    if (!co || handle->pri_scope != co->plain || deadline_ns != PRO_NEVER) return false;
+    co->op.scope = NULL;
+    return true;
 }
 
 /* Wait for co->op. */

@@ -21,8 +21,9 @@ static void on_guard(pro_op *op)
         pri_stack_give(&co->stack);
         return;
     }
-    if (!co->awaited || !co->is_foreign) return; /* armed again when it is needed */
-    if (co->shields == 0 && !co->is_late) pro_cancel(co->awaited);
+    pro_op *awaited = pri_co_awaited(co);
+    if (!awaited || !co->is_foreign) return; /* armed again when it is needed */
+    if (co->shields == 0 && !co->is_late) pro_cancel(awaited);
     co->is_late = false;
     if (!pro_scope_closing(co->scope)) arm(co);
 }

@@ -58,7 +58,6 @@ int64_t pri_await_end(pri_co *co)
     if (op->pri_loop != co->home->loop)
         pri_abort("%s: %s of another loop than the coroutine's: %s, started at %s", pro_op_site(op),
                   pro_op_name(op), co->name, co->site);
-    co->awaited = &co->op;
     int64_t result = pri_await_plain(co);
     co->is_refused = co->is_foreign = false;
     return result;
@@ -136,6 +135,7 @@ int64_t pro_await_at(const char *site, pro_op *op)
         op->user = co;
         co->awaited = op;
         pri_co_park(co);
+        co->awaited = NULL;
         co->is_foreign = false;
     }
     co->op.value = op->value; /* for pro_co_value */

@@ -25,18 +25,19 @@ void pro_co_trim(pro_loop *loop)
 
 /* ---- The dump ------------------------------------------------------------------------------- */
 
-static void describe(const pri_co *co, char *line, size_t size)
+static void describe(pri_co *co, char *line, size_t size)
 {
-    char what[200] = "runs";
+    char          what[200] = "runs";
+    const pro_op *awaited = pri_co_awaited(co);
     if (co->state == PRI_CO_STARTING)
         snprintf(what, sizeof what, "has not begun");
     else if (co->away)
         snprintf(what, sizeof what, "awaits a call to another loop, made at %s", co->away);
-    else if (co->awaited)
-        pri_op_describe(co->awaited, what, sizeof what);
+    else if (awaited)
+        pri_op_describe(awaited, what, sizeof what);
     size_t used = pri_os_stack_touched(co->stack.low, co->stack.of->size);
     snprintf(line, size, "coroutine %s, started at %s: %s%s; stack %zu of %zu%s", co->name,
-             co->site, co->awaited ? "awaits " : "", what, used, co->stack.of->size,
+             co->site, awaited ? "awaits " : "", what, used, co->stack.of->size,
              pri_co_is_canceled(co) ? "; canceled" : "");
 }
 
@@ -80,12 +81,21 @@ static void add_number(text *t, size_t number)
     add(t, at);
 }
 
+/* Whose stack ends there: it runs on this thread, or runs a loop that does. */
+static const pri_co *overflown(uintptr_t address)
+{
+    for (const pro_loop *loop = pri_op_current_loop(); loop; loop = loop->outer) {
+        const pri_co *co = loop->runs->co;
+        uintptr_t     low = co ? (uintptr_t)co->stack.low : 0;
+        if (co && address < low && address >= low - pri_stack_guard_size()) return co;
+    }
+    return NULL;
+}
+
 size_t pri_co_describe_fault(uintptr_t address, char *line, size_t size)
 {
-    const pri_co *co = pri_co_current;
+    const pri_co *co = overflown(address);
     if (!co) return 0;
-    uintptr_t low = (uintptr_t)co->stack.low;
-    if (address >= low || address < low - pri_stack_guard_size()) return 0;
     text t = {line, size, 0};
     add(&t, "proactor: stack overflow in coroutine ");
     add(&t, co->name);

@@ -36,14 +36,14 @@ void pri_task_end(pri_co *co)
 
 void pro_join_at(const char *site, pro_op *op, pro_task *task, pro_handler *done)
 {
-    if (task->pri_co && task->pri_co == pri_co_current)
-        pri_abort("%s: a coroutine joins itself: %s, started at %s", site, pri_co_current->name,
-                  pri_co_current->site);
+    const pri_co *co = pri_co_current();
+    if (task->pri_co && task->pri_co == co)
+        pri_abort("%s: a coroutine joins itself: %s, started at %s", site, co->name, co->site);
     pro_loop *loop = task->pri_loop;
     if (!loop) pri_abort("%s: pro_join of a task that was never started", site);
-    if (done == pri_co_awake && loop != pri_co_current->home->loop)
+    if (done == pri_co_awake && loop != co->home->loop)
         pri_abort("%s: join of another loop than the coroutine's: %s, started at %s", site,
-                  pri_co_current->name, pri_co_current->site);
+                  co->name, co->site);
     if (!pri_op_begin(op, loop, NULL, PRI_OP_JOIN, site, done)) return;
     if (task->pri_state != RUNNING) {
         bool ended = task->pri_state == ENDED;
@@ -62,7 +62,8 @@ void pro_task_cancel(pro_task *task)
     pri_co *co = task->pri_co;
     co->is_canceled = true;
     pri_co_mind(co);
-    if (co->awaited && co->shields == 0) pro_cancel(co->awaited);
+    pro_op *awaited = pri_co_awaited(co);
+    if (awaited && co->shields == 0) pro_cancel(awaited);
 }
 
 void pro_task_detach(pro_task *task)

@@ -16,4 +16,11 @@
 #define PRI_FETCH(address) (void)(address)
 #endif
 
+/* Of each thread, read by signal handlers and on every await: no lazy allocation, no call. */
+#if defined(__GNUC__)
+#define PRI_OF_THREAD __attribute__((tls_model("initial-exec"))) _Thread_local
+#else
+#define PRI_OF_THREAD _Thread_local
+#endif
+
 #endif

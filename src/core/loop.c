@@ -118,6 +118,7 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     loop->thread = pri_os_thread_self();
     loop->generation = pri_os_generation();
     loop->accepted.fd = -1;
+    loop->runs = &pri_nobody;
     loop->batch_max = (int)options->batch_max;
     loop->pool_threads_max = options->pool_threads_max;
     loop->pool_queue_max = options->pool_queue_max;

@@ -11,6 +11,11 @@
 #include "core/memory.h"
 #include "core/wheel.h"
 
+/* Which coroutine runs, or NULL: a part of what src/co keeps of a loop. */
+typedef struct pri_runs {
+    struct pri_co *co;
+} pri_runs;
+
 struct pro_loop {
     /* What every turn touches. */
     const pri_engine *engine;
@@ -74,8 +79,9 @@ struct pro_loop {
     void (*vessels_end)(pro_loop *loop);
     struct pri_co_home *co; /* src/co: coroutines and their stacks; NULL before the first */
     void (*co_end)(pro_loop *loop);
-    void    *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */
-    unsigned shard;
+    pri_runs *runs;    /* of those; a loop without any: pri_nobody */
+    void     *runtime; /* src/shard/runtime.c: whose shard it is, or NULL */
+    unsigned  shard;
 
     /* Written by other threads: on a line of its own. */
     _Alignas(64) _Atomic(pri_link *) posts; /* newest first, through pri_queue.next */

@@ -27,10 +27,10 @@ _Static_assert(offsetof(pro_op, pri_start_ns) == offsetof(pro_op, pri_correlatio
                    offsetof(pro_loop, now_ns) == offsetof(pro_loop, correlation) + 8,
                "they are copied together");
 
-#if defined(__GNUC__)
-__attribute__((tls_model("initial-exec"))) /* signal handlers may post: no lazy allocation */
-#endif
-static _Thread_local pro_loop *current_loop;
+static PRI_OF_THREAD pro_loop *current_loop; /* signal handlers post, too */
+
+pri_runs                pri_nobody;
+PRI_OF_THREAD pri_runs *pri_runs_here = &pri_nobody;
 
 static const char *const kind_names[] = {
 #define KIND_NAME(kind, name) name,
@@ -329,8 +329,17 @@ pro_loop *pri_op_set_current_loop(pro_loop *loop)
 {
     pro_loop *before = current_loop;
     current_loop = loop;
+    pri_runs_here = loop ? loop->runs : &pri_nobody;
     PRI_CHECKED(entered, loop);
     return before;
+}
+
+pro_loop *pri_op_current_loop(void) { return current_loop; }
+
+void pri_loop_set_runs(pro_loop *loop, pri_runs *runs)
+{
+    loop->runs = runs;
+    if (loop == current_loop) pri_runs_here = runs;
 }
 
 /* ---- What users ask ------------------------------------------------------------------------- */

@@ -277,6 +277,14 @@ void pri_op_abandon(pro_op *op);
 /* Whose handlers run on this thread from now on, for the correlation of posts; NULL: none.  Returns
  * whose they were. */
 pro_loop *pri_op_set_current_loop(pro_loop *loop);
+pro_loop *pri_op_current_loop(void);
+
+/* Which coroutine runs on that loop, and so on this thread; never NULL. */
+extern PRI_OF_THREAD pri_runs *pri_runs_here;
+extern pri_runs                pri_nobody;
+
+/* The loop has coroutines from now on. */
+void pri_loop_set_runs(pro_loop *loop, pri_runs *runs);
 
 /* The order of initiation on the wheel. */
 bool pri_op_before(const pri_link *a, const pri_link *b);

@@ -168,7 +168,12 @@ static pri_co *begin_now(pro_loop *loop)
 
     pri_context context = home->context;
     pri_fiber   fiber = home->fiber;
+    pri_runs    runs = home->runs;
+    pri_runs   *here = pri_runs_here;
+    pri_runs_here = &home->runs; /* as if the loop were run */
     op->pri_done(op);
+    pri_runs_here = here;
+    home->runs = runs;
     home->context = context;
     home->fiber = fiber;
     return co;
@@ -201,11 +206,11 @@ static bool starts(const t_call *call)
         return false;
     }
     enter(job);
-    const pri_co *co = begin_now(loop);
+    const pro_op *awaited = pri_co_awaited(begin_now(loop));
     job->begun = NULL;
-    if (co->awaited != op) {
-        op->pri_site = pro_op_site(co->awaited);
-        op->pri_correlation = pro_op_correlation(co->awaited);
+    if (awaited != op) {
+        op->pri_site = pro_op_site(awaited);
+        op->pri_correlation = pro_op_correlation(awaited);
     }
     return true;
 }

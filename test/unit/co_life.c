@@ -69,8 +69,8 @@ static pro_scope *root(void) { return pro_loop_scope(loop); }
 /* The operation that the coroutine of this task waits for. */
 static pro_op *awaited(const pro_task *task)
 {
-    CHECK(task->pri_co && task->pri_co->awaited);
-    return task->pri_co->awaited;
+    CHECK(task->pri_co && pri_co_awaited(task->pri_co));
+    return pri_co_awaited(task->pri_co);
 }
 
 static void report(const pro_task *task, int error, int64_t value)

@@ -152,14 +152,10 @@ void pri_sim_lane_resume(sim_lane *lane)
     lane->back = &back;
     lane->back_fiber = &back_fiber;
     pro_loop *loop = pri_op_set_current_loop(lane->current_loop);
-    pri_co   *co = pri_co_current;
-    pri_co_current = lane->current_co;
     pri_fiber_here(&back_fiber);
     pri_fiber_leave(&back_fiber, &lane->fiber);
     pri_context_switch(&back, &lane->context);
     pri_fiber_arrive(&back_fiber, NULL);
-    lane->current_co = pri_co_current;
-    pri_co_current = co;
     lane->current_loop = pri_op_set_current_loop(loop);
     w->lane = outer;
     w->here = here;

@@ -37,7 +37,6 @@ struct sim_lane {
     const pri_context *back;    /* who resumed it */
     pri_fiber          fiber, *back_fiber;
     pro_loop          *current_loop; /* what is of the thread, while it does not run */
-    pri_co            *current_co;
 
     sim_gate  over; /* opens once, at its end */
     sim_gate *gate; /* at which it waits, or NULL */
