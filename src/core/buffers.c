@@ -18,6 +18,12 @@ enum { SIZE_MAX_BYTES = 1 << 30 };
 
 static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
 
+/* It is counted already. */
+static void give_to_stack(pro_buffers *buffers, uint32_t id)
+{
+    buffers->free[buffers->available - 1] = (uint16_t)id;
+}
+
 /* ---- Pools ---------------------------------------------------------------------------------- */
 
 int pro_buffers_new(pro_buffers **out, pro_loop *loop, uint32_t count, uint32_t size)
@@ -37,7 +43,7 @@ int pro_buffers_new(pro_buffers **out, pro_loop *loop, uint32_t count, uint32_t 
     const pri_engine *engine = loop->engine;
     int               error = engine->buffers_lend ? engine->buffers_lend(loop, buffers) : -1;
     buffers->is_native = error == 0;
-    buffers->give = engine->buffers_give;
+    buffers->give = buffers->is_native ? engine->buffers_give : give_to_stack;
     if (!buffers->is_native) {
         buffers->free = pri_env_realloc(env, NULL, count * sizeof buffers->free[0]);
         if (!buffers->free) goto free_memory;
@@ -98,21 +104,22 @@ void pri_buffers_end(pro_loop *loop)
 uint32_t pro_buffers_available(const pro_buffers *buffers) { return buffers->available; }
 
 /* One who waits is told that there is one. */
-PRI_APART void give_to_waiter(pro_buffers *buffers)
+PRI_APART void give_and_tell(pro_buffers *buffers, uint32_t id)
 {
     pro_op *op = op_of_queue(buffers->waiters.next);
+    buffers->give(buffers, id);
     pri_list_unlink(&op->pri_queue);
     pri_op_finish(op, PRO_OK, 0);
 }
 
 PRI_IN_PLACE void give(pro_buffers *buffers, uint32_t id)
 {
-    if (PRI_RARELY(!pri_list_empty(&buffers->waiters))) give_to_waiter(buffers);
-    uint32_t at = buffers->available++;
-    if (buffers->is_native)
-        buffers->give(buffers, id);
-    else
-        buffers->free[at] = (uint16_t)id;
+    buffers->available++;
+    if (PRI_RARELY(!pri_list_empty(&buffers->waiters))) {
+        give_and_tell(buffers, id);
+        return;
+    }
+    buffers->give(buffers, id);
 }
 
 void pri_buffers_give(pro_buffers *buffers, uint32_t id) { give(buffers, id); }

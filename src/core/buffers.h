@@ -14,8 +14,8 @@ struct pro_buffers {
     uint16_t group;     /* the engine's: its number there */
     void    *engine;    /* the engine's: where it hands buffers to the kernel */
     void (*give)(pro_buffers *buffers,
-                 uint32_t     id); /* of a native one: buffers_give of the engine */
-    uint16_t *free; /* a stack of those that are free, the last given first: it is warm */
+                 uint32_t     id); /* one more is free: to the kernel, or to the stack */
+    uint16_t *free;            /* that stack, the last given first: it is warm */
     pro_loop *loop;
     pri_link  of_loop;
     pri_link  waiters; /* operations: pro_buffers_wait */

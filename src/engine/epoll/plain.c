@@ -134,11 +134,11 @@ PRI_IN_PLACE bool is_of_data(pro_handle *handle, uint32_t events)
     return events == (EPOLLIN | EPOLLOUT) && !(words_of(handle)->bits & BLOCKED);
 }
 
-/* The plain receive of a handle, of which nothing but data is said; or NULL. */
-PRI_IN_PLACE pri_step *plain_receive(pro_handle *handle, uint32_t events)
+/* The plain receive of a handle, or NULL. */
+PRI_IN_PLACE pri_step *plain_receive(const pro_handle *handle)
 {
     pri_link *first = handle->pri_queue[PRI_READ];
-    if (!is_of_data(handle, events) || !first) return NULL;
+    if (!first) return NULL;
     pri_step *step = &pro_container_of(first, pro_op, pri_queue)->pri_kernel_step;
     return is_plain(step) ? step : NULL;
 }
@@ -151,6 +151,26 @@ PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, const pro_env *env, 
         sent_other(loop, e, step, n);
     else
         pri_op_run_plain(loop, step, PRI_WRITE, n);
+}
+
+/* A leased receive that waits: it is no plain step, and nearly every completion of a multishot one is of this
+ * kind.  false: there is none. */
+static bool run_leased(pro_loop *loop, epoll_engine *e, pro_handle *handle)
+{
+    handle_words *h = words_of(handle);
+    pri_step     *step = h->step[READ];
+    if (!step || step->kind != PRI_STEP_RECV_LEASED || own(step)->state != WAITING) return false;
+    pri_record record;
+    h->bits = (uint8_t)((h->bits | READABLE) & ~GUESSED);
+    own(step)->state = RUNNABLE;
+    if (!pri_epoll_run_leased(loop, e, step, &record)) return true;
+    if (record.flags & PRI_RECORD_MORE) {
+        pri_op_run_leased(loop, step, record.lease, record.value);
+    } else {
+        loop->plain = NULL;
+        pri_op_run_records(loop, &record, 1);
+    }
+    return true;
 }
 
 /* It stands on the plain list, and is not plain, or others wait behind it. */
@@ -193,11 +213,11 @@ PRI_IN_PLACE void run_plain(pro_loop *loop, epoll_engine *e, const pro_env *env,
     e->heard = 0;
     for (; event != end; event++) { /* at most max: there is room for no more of them */
         pro_handle *handle = event->data.ptr;
-        pri_step   *step = NULL;
-        if (pri_list_empty(&loop->ready)) step = plain_receive(handle, event->events);
+        bool        is_first = pri_list_empty(&loop->ready) && is_of_data(handle, event->events);
+        pri_step   *step = is_first ? plain_receive(handle) : NULL;
         if (step)
             run_receive(loop, e, env, step);
-        else
+        else if (!is_first || !run_leased(loop, e, handle))
             hear_other(loop, e, handle, event->events);
     }
     pri_step **to = PRI_RARELY(!pri_list_empty(&loop->ready)) ? e->plain_before : e->plain_end;

@@ -100,7 +100,7 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
 
 /* A buffer only when there are bytes to put into it, or so it seems: it goes back if not.  A multishot one
  * is run again behind the others. */
-static int run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+int pri_epoll_run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     handle_words *h = words_of(step->handle);
     if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
@@ -329,7 +329,7 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
         records->error = PRO_ECANCELED;
         return 1;
     }
-    if (step->kind == PRI_STEP_RECV_LEASED) return run_leased(loop, e, step, records);
+    if (step->kind == PRI_STEP_RECV_LEASED) return pri_epoll_run_leased(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
     if (step->kind == PRI_STEP_TRY_IN || step->kind == PRI_STEP_TRY_OUT)
         return run_try(loop, e, step, records);

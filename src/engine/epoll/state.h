@@ -208,4 +208,7 @@ int pri_epoll_received(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t 
                        pri_record *record);
 int pri_epoll_sent(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n, pri_record *record);
 
+/* Run a leased receive, which is RUNNABLE and on no list: how many records it makes. */
+int pri_epoll_run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record);
+
 #endif

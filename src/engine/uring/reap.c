@@ -328,6 +328,8 @@ static bool completion(uring *u, const struct io_uring_cqe *cqe, pri_record *rec
     }
     if (words->state & ZEROCOPY) return completed_zerocopy(u, step, result, cqe->flags, record);
     give_unused(step, cqe->flags);
+    if (step->kind == PRI_STEP_RECV_LEASED && result == -ENOBUFS) /* there are bytes */
+        step->handle->pri_engine[0] = u->nonempty;
     if (step->kind == PRI_STEP_RECV && result >= 0 && words->state == IN_RING)
         step->handle->pri_engine[0] = cqe->flags & u->nonempty;
     return completed(u, step, result, cqe->flags & IORING_CQE_F_MORE, record);
@@ -380,8 +382,9 @@ PRI_IN_PLACE void run_row(pro_loop *loop, uring *u)
         if (PRI_RARELY(step->op_state != (PRI_STARTED | PRI_STEP_PLAIN) ||
                        !pri_step_is_over(step, result))) {
             if (is_leased(step, cqe)) {
-                uint32_t id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-                step->handle->pri_engine[0] = cqe->flags & u->nonempty;
+                uint32_t     id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+                pro_buffers *buffers = step->data;
+                buffers->available--;
                 pri_uring_lent_filled(step, id, (size_t)result);
                 pri_op_run_leased(loop, step, id, result);
             } else {
