@@ -8,11 +8,14 @@
 #define PRI_RARELY(condition) __builtin_expect(!!(condition), 0)
 #define PRI_IN_PLACE static inline __attribute__((always_inline))
 #define PRI_APART static __attribute__((noinline, cold))
+#define PRI_BESIDE                                                                                 \
+    static __attribute__((noinline)) /* walked often, but would crowd what it is called by */
 #define PRI_FETCH(address) __builtin_prefetch(address) /* it will be read or written soon */
 #else
 #define PRI_RARELY(condition) (condition)
 #define PRI_IN_PLACE static inline
 #define PRI_APART static
+#define PRI_BESIDE static
 #define PRI_FETCH(address) (void)(address)
 #endif
 

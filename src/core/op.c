@@ -59,7 +59,7 @@ static pro_scope *scope_of(const pro_op *op)
 
 /* ---- Beginning ------------------------------------------------------------------------------ */
 
-void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind)
+void pri_op_abort_in_flight(const char *site, const pro_op *op, pri_op_kind kind)
 {
     pri_abort("%s: %s with an operation in flight: %s, initiated at %s", site, kind_names[kind],
               kind_names[op->pri_kernel_step.op_kind], op->pri_site);
@@ -289,7 +289,7 @@ void pri_op_abandon(pro_op *op)
 void pro_post_at(const char *site, pro_op *op, pro_loop *loop, pro_handler *done)
 {
     pri_step *step = &op->pri_kernel_step;
-    if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(op, site, PRI_OP_POST);
+    if (step->op_state != PRI_IDLE) pri_op_abort_in_flight(site, op, PRI_OP_POST);
     step->op_kind = PRI_OP_POST;
     step->kind = PRI_STEP_NONE;
     step->flags = 0;

@@ -161,7 +161,7 @@ static inline bool pri_op_is_send(pri_op_kind kind)
     return kind >= PRI_OP_SEND && kind <= PRI_OP_COPY_OUT;
 }
 
-_Noreturn void pri_op_abort_in_flight(const pro_op *op, const char *site, pri_op_kind kind);
+_Noreturn void pri_op_abort_in_flight(const char *site, const pro_op *op, pri_op_kind kind);
 _Noreturn void pri_op_abort_completed(const pro_loop *loop, const pro_op *op);
 
 /* IDLE -> QUEUED, with a step of this kind, counted in its scope, which is returned: its own, or home. */
@@ -172,7 +172,7 @@ static inline pro_scope *pri_op_prepare(pro_op *op, pro_handle *handle, pro_scop
     pri_step *step = &op->pri_kernel_step;
     pro_loop *loop = home->pri_loop;
     PRI_CHECKED(may_begin, op, loop, handle, site, kind);
-    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(op, site, kind);
+    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(site, op, kind);
     step->kind = (uint8_t)step_kind;
     step->flags = 0;
     step->op_state = PRI_QUEUED;

@@ -36,9 +36,9 @@ static inline bool pri_handle_is_plain(const pro_handle *handle)
     return handle->pri_state == PRI_HANDLE_OPEN && handle->pri_flags == 0;
 }
 
-/* IDLE -> STARTED, alone in its queue.  Handler, site, data and length are there. */
-PRI_IN_PLACE void pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_direction direction,
-                                     pri_op_kind kind)
+/* IDLE -> STARTED, alone in its queue.  Handler, site, data and length are there.  Returns its loop. */
+PRI_IN_PLACE pro_loop *pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_direction direction,
+                                          pri_op_kind kind)
 {
     pri_step *step = &op->pri_kernel_step;
     pro_loop *loop = handle->pri_loop;
@@ -55,6 +55,7 @@ PRI_IN_PLACE void pri_op_begin_plain(pro_op *op, pro_handle *handle, pri_directi
     PRI_CHECKED(begun, op, handle->pri_scope);
     handle->pri_queue[direction] = &op->pri_queue;
     PRI_CHECKED(buffers, op);
+    return loop;
 }
 
 /* To the general way; by the engine, which alone knows what its words are to say. */

@@ -169,16 +169,35 @@ void pro_connect_at(const char *site, pro_op *op, pro_socket *s, const pro_addre
 
 /* ---- Receiving and sending ------------------------------------------------------------------ */
 
-/* Everything but the plain case: the handle is no open socket with nothing odd about it, something runs
- * already, there is a deadline, nothing to move, or the scope is not the handle's. */
-PRI_APART void transfer_other(pro_op *op, pro_handle *handle, pri_op_kind kind)
+/* On an open socket with nothing odd about it, on which nothing runs in this direction. */
+PRI_IN_PLACE bool is_plain(const pro_handle *handle, pri_direction direction, size_t len)
+{
+    return pri_handle_is_plain(handle) && !handle->pri_queue[direction] && len > 0;
+}
+
+PRI_IN_PLACE void start_plain(pro_op *op, pro_handle *handle, pri_op_kind kind, void *buf,
+                              size_t len)
+{
+    pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
+    pro_loop     *loop = pri_op_begin_plain(op, handle, direction, kind);
+    loop->start_plain[direction](loop, &op->pri_kernel_step, handle, buf, len);
+}
+
+/* Everything but the plain case: it is no plain socket, there is a deadline, or the operation names its scope;
+ * the handle's own one goes without saying, and does no harm. */
+PRI_APART void transfer_other(const char *site, pro_op *op, pro_handle *handle, pri_op_kind kind)
 {
     pri_step     *step = &op->pri_kernel_step;
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
     pri_step_kind step_kind = direction == PRI_WRITE ? PRI_STEP_SEND : PRI_STEP_RECV;
-    pri_handle_must_be_made(handle, op->pri_site);
-    if (!pri_op_admit(op, pri_op_prepare(op, handle, handle->pri_scope, step_kind, kind,
-                                         op->pri_site, op->pri_done)))
+    if (is_plain(handle, direction, step->len) && op->deadline_ns == PRO_NEVER &&
+        op->scope == handle->pri_scope && kind != PRI_OP_SEND_ZEROCOPY) {
+        start_plain(op, handle, kind, step->data, step->len);
+        return;
+    }
+    pri_handle_must_be_made(handle, site);
+    if (!pri_op_admit(
+            op, pri_op_prepare(op, handle, handle->pri_scope, step_kind, kind, site, op->pri_done)))
         return;
     if (kind == PRI_OP_SEND_ZEROCOPY && step->len >= op->pri_loop->zerocopy_min)
         step->flags |= PRI_STEP_HOLDS;
@@ -190,14 +209,8 @@ PRI_APART void transfer_other(pro_op *op, pro_handle *handle, pri_op_kind kind)
     }
 }
 
-/* A deadline, or a scope that is not its handle's: most have neither, which is one question. */
-PRI_IN_PLACE bool has_wishes(const pro_op *op, const pro_handle *handle)
-{
-    if (!(op->deadline_ns | (uintptr_t)op->scope)) return false;
-    return op->deadline_ns != PRO_NEVER || op->scope != handle->pri_scope;
-}
-
-/* The way of every receive and send; that it calls nothing on the plain way saves it a frame. */
+/* The way of every receive and send; that it calls nothing on the plain way saves it a frame.  Whom it calls
+ * otherwise takes its arguments in the same places. */
 PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_kind kind, void *buf,
                            size_t len, pro_handler *done)
 {
@@ -205,18 +218,17 @@ PRI_IN_PLACE void transfer(const char *site, pro_op *op, pro_socket *s, pri_op_k
     pri_direction direction = kind >= PRI_OP_SEND ? PRI_WRITE : PRI_READ;
     pri_step     *step = &op->pri_kernel_step;
     PRI_CHECKED(may_transfer, op, handle, site, kind);
-    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(op, site, kind);
+    if (PRI_RARELY(step->op_state != PRI_IDLE)) pri_op_abort_in_flight(site, op, kind);
     op->pri_done = done;
     op->pri_site = site;
     step->data = buf;
     step->len = len;
-    if (PRI_RARELY(!pri_handle_is_plain(handle) || handle->pri_queue[direction] || len == 0 ||
-                   has_wishes(op, handle))) {
-        transfer_other(op, handle, kind);
+    if (PRI_RARELY(!is_plain(handle, direction, len) ||
+                   (op->deadline_ns | (uintptr_t)op->scope) != 0)) { /* one question for both */
+        transfer_other(site, op, handle, kind);
         return;
     }
-    pri_op_begin_plain(op, handle, direction, kind);
-    handle->pri_loop->start_plain[direction](handle->pri_loop, step, handle, buf, len);
+    start_plain(op, handle, kind, buf, len);
 }
 
 pri_side *pri_side_of_vectors(pro_loop *loop, const pro_vec *vecs, size_t count, size_t *total,
@@ -326,12 +338,12 @@ void pro_send_zerocopy_at(const char *site, pro_op *op, pro_socket *s, const voi
                           pro_handler *done)
 {
     if (op->pri_kernel_step.op_state != PRI_IDLE)
-        pri_op_abort_in_flight(op, site, PRI_OP_SEND_ZEROCOPY);
+        pri_op_abort_in_flight(site, op, PRI_OP_SEND_ZEROCOPY);
     op->pri_done = done;
     op->pri_site = site;
     op->pri_kernel_step.data = (void *)(uintptr_t)buf;
     op->pri_kernel_step.len = len;
-    transfer_other(op, &s->handle, PRI_OP_SEND_ZEROCOPY);
+    transfer_other(site, op, &s->handle, PRI_OP_SEND_ZEROCOPY);
     go_on_behind_held(s);
 }
 

@@ -61,21 +61,25 @@ void pri_epoll_unplain(pro_loop *loop, pri_step *step)
 
 /* ---- Running -------------------------------------------------------------------------------- */
 
+PRI_APART void run_record(pro_loop *loop, const pri_record *record)
+{
+    loop->plain = NULL;
+    pri_op_run_records(loop, record, 1);
+}
+
 PRI_APART void received_other(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n)
 {
     pri_record record;
     unplain(step);
-    loop->plain = NULL;
     words_of(step->handle)->bits |= READABLE;
-    if (pri_epoll_received(loop, e, step, n, &record)) pri_op_run_records(loop, &record, 1);
+    if (pri_epoll_received(loop, e, step, n, &record)) run_record(loop, &record);
 }
 
 PRI_APART void sent_other(pro_loop *loop, epoll_engine *e, pri_step *step, int64_t n)
 {
     pri_record record;
     unplain(step);
-    loop->plain = NULL;
-    if (pri_epoll_sent(loop, e, step, n, &record)) pri_op_run_records(loop, &record, 1);
+    if (pri_epoll_sent(loop, e, step, n, &record)) run_record(loop, &record);
 }
 
 static void swap_lists(epoll_engine *e)
@@ -155,7 +159,11 @@ PRI_IN_PLACE void run_send(pro_loop *loop, epoll_engine *e, const pro_env *env, 
 
 /* A leased receive that waits: it is no plain step, and nearly every completion of a multishot one is of this
  * kind.  false: there is none. */
-static bool run_leased(pro_loop *loop, epoll_engine *e, pro_handle *handle)
+#if defined(__GNUC__)
+__attribute__((flatten))
+#endif
+PRI_BESIDE bool
+run_leased(pro_loop *loop, epoll_engine *e, pro_handle *handle)
 {
     handle_words *h = words_of(handle);
     pri_step     *step = h->step[READ];
@@ -164,12 +172,10 @@ static bool run_leased(pro_loop *loop, epoll_engine *e, pro_handle *handle)
     h->bits = (uint8_t)((h->bits | READABLE) & ~GUESSED);
     own(step)->state = RUNNABLE;
     if (!pri_epoll_run_leased(loop, e, step, &record)) return true;
-    if (record.flags & PRI_RECORD_MORE) {
+    if (record.flags & PRI_RECORD_MORE)
         pri_op_run_leased(loop, step, record.lease, record.value);
-    } else {
-        loop->plain = NULL;
-        pri_op_run_records(loop, &record, 1);
-    }
+    else
+        run_record(loop, &record);
     return true;
 }
 
