@@ -8,6 +8,9 @@
  * Closing cancels the inner operation, and that kills: it goes on until the child is gone, and the
  * handle ends after it.  Canceled by anything else it just goes on.
  *
+ * A system that is short of something may refuse to watch the child.  Then it is asked for now and then, with
+ * pauses that grow: the inner operation stands without a step, with a deadline that ends the pause.
+ *
  * Invariants:
  *   pri_fd >= 0         <==>  the child was started and not yet reaped
  *                       <==>  inner is an EXIT, in flight
@@ -35,18 +38,35 @@ static void kill_child(pro_process *p)
 
 static void on_gone(pro_op *op) { (void)op; }
 
-static void exit_record(pro_op *op, const pri_record *record)
+enum { PAUSE_MIN = PRO_MSEC, PAUSE_MAX = 256 * PRO_MSEC };
+
+/* Nothing is started until then.  op->value: the pause before this one. */
+static void pause_until_later(pro_op *op)
+{
+    op->value = op->value == 0 ? PAUSE_MIN : op->value < PAUSE_MAX ? 2 * op->value : PAUSE_MAX;
+    op->deadline_ns = op->pri_loop->now_ns + (uint64_t)op->value;
+    op->pri_kernel_step.kind = PRI_STEP_NONE;
+    pri_op_wait(op);
+    pri_wheel_insert(&op->pri_loop->timers, &op->pri_timer);
+}
+
+/* Has it ended?  If not, wait for it, or pause where that was refused. */
+static void look(pro_op *op, bool is_refused)
 {
     pro_process *p = process_of(op);
     pro_handle  *handle = &p->handle;
     pro_loop    *loop = handle->pri_loop;
-    bool         is_closing = handle->pri_state == PRI_HANDLE_CLOSING;
     int          error = pri_os_child_reap(handle->pri_fd, p->pri_group, &p->pri_status);
     if (pri_os_error(error) == PRO_EAGAIN) {
-        if (is_closing) kill_child(p);
-        if (!is_closing) op->pri_cause = 0; /* a scope's cancel: its end is no less awaited */
-        (void)record;                       /* whatever it says: readiness, or a cancel */
-        pri_op_start(op);
+        op->pri_cause =
+            0; /* a scope's cancel, a close's, the end of a pause: its end is no less awaited */
+        if (handle->pri_state == PRI_HANDLE_CLOSING) kill_child(p);
+        if (is_refused) {
+            pause_until_later(op);
+        } else {
+            op->pri_kernel_step.kind = PRI_STEP_POLL_IN;
+            pri_op_start(op);
+        }
         return;
     }
     p->pri_error = error ? PRO_ENOENT : PRO_OK;
@@ -58,7 +78,23 @@ static void exit_record(pro_op *op, const pri_record *record)
     pri_handle_finish(op, PRO_OK, 0);
 }
 
-static const pri_part exit_part = {.record = exit_record};
+static void exit_record(pro_op *op, const pri_record *record)
+{
+    bool is_refused = record->error && record->error != PRO_ECANCELED;
+    if (!is_refused) op->value = 0;
+    look(op, is_refused);
+}
+
+/* In a pause: that is over now, whatever the cause. */
+static bool exit_canceled(pro_op *op)
+{
+    if (pri_wheel_holds(&op->pri_timer)) pri_wheel_remove(&op->pri_timer);
+    op->deadline_ns = PRO_NEVER;
+    look(op, false);
+    return false;
+}
+
+static const pri_part exit_part = {.record = exit_record, .canceled = exit_canceled};
 
 /* In a closing scope and on a closing handle as well: there is a child. */
 static void await_exit(pro_process *p)
