@@ -113,6 +113,11 @@ if(sources)
     # Each of the seven sentences that Wine is known to fail takes its shard with it.
     pro_step(conform-shards CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
         $<TARGET_FILE:conform> --engine=iocp --shards=12 --count=5000 --timeout=60)
+    # TransmitFile, where Wine's is right.
+    foreach(words a_file_is_copied a_copy_cut_short a_copy_has_its_place)
+        pro_step(transmit-${words} CONFIGS windows COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR}
+            $<TARGET_FILE:conform> --engine=iocp --mask=from_memory --only=${words} --timeout=60)
+    endforeach()
     # Every result by either of the two ways in which it can come.
     foreach(mask skip_on_success pending)
         pro_step(conform-no-${mask} CONFIGS windows

@@ -1,6 +1,6 @@
 /* Copying to a socket without passing through the program's memory: a file, or what another socket receives.
  *
- * A file: where the system can (sendfile), pages go from its cache to the connection as they are.  What is not in
+ * A file: where the system can (sendfile, TransmitFile), pages go from its cache to the connection as they are.  What is not in
  * the cache is fetched by a thread of the loop's pool, so that a disk does not hold the loop up.  Files
  * that cannot be sent so (of some special file systems) go through a buffer.
  *
@@ -29,6 +29,7 @@ typedef struct pro_copy {
     /* Internal. */
     pro_op  pri_job;
     pro_op *pri_op;
+    void   *pri_vessel;
 } pro_copy;
 
 /* Send a part of a file, behind what is queued on the socket, and before what comes later.  PRO_OK and how
@@ -36,7 +37,7 @@ typedef struct pro_copy {
  * The peer may see changes that are made to the file while it is copied.
  * Ours until the handler: op, copy, the file's descriptor.  Thread: the loop's.  Never completes inside.
  * Errors: PRO_EOF (the file ended before len), those of pro_send_all, PRO_EBADF, PRO_EIO, PRO_EAGAIN (no thread
- * to read it), PRO_ENOTSUP in the simulator and on Windows, as yet. */
+ * to read it), PRO_EINVAL (it has no offsets: a pipe), PRO_ENOTSUP in the simulator, as yet. */
 PRO_API void pro_copy_file(pro_op *op, pro_socket *s, pro_copy *copy, pro_handler *done);
 PRO_API void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
                               pro_handler *done);

@@ -10,7 +10,12 @@
  *
  * On Linux, by inotify: PRO_ENOBUFS when the user's limits on watches are reached, PRO_EMFILE for those on
  * watchers.  Not for network file systems changed from elsewhere, nor /proc and /sys.
- * PRO_ENOTSUP in the simulator and on Windows, as yet. */
+ *
+ * On Windows, by ReadDirectoryChangesW, which tells less: nothing of CLOSED, which alone is PRO_ENOTSUP, nor DIRECTORY;
+ * MODIFIED and ATTRIBUTES, if both are asked for, together; a change perhaps twice; a name that has more than
+ * 255 bytes cut; and what moves to another directory has been REMOVED.
+ *
+ * PRO_ENOTSUP in the simulator. */
 #ifndef PROACTOR_WATCH_H
 #define PROACTOR_WATCH_H
 

@@ -48,6 +48,10 @@ typedef enum pri_step_kind {
      * PRI_STEP_MULTI; as RECV, and with value > 0 the record names the buffer.  PRO_ENOBUFS: there are
      * bytes, and no buffer. */
     PRI_STEP_RECV_LEASED = 11,
+    /* Of an engine with PRI_CAPS_SEND_FILE.  len = a pro_copy, of which the next part is sent, at most
+     * pri_copy_chunk (os/copy.h); value = bytes, 0: the end of the file.  PRO_ENOTSUP: not this one, of which
+     * no more is asked; it can be read, at its offset. */
+    PRI_STEP_SEND_FILE = 10,
     /* Of an engine with PRI_CAPS_TRY, and with PRI_STEP_BY_CALL: data points to a pri_attempt, which the engine
      * makes whenever the handle may be ready for it; value = what it said. */
     PRI_STEP_TRY_OUT = 8,
@@ -162,10 +166,11 @@ typedef struct pri_engine_options {
 } pri_engine_options;
 
 /* pri_engine.caps: what not every engine does. */
-#define PRI_CAPS_POLL 0x01u  /* readiness of the system's descriptors */
-#define PRI_CAPS_LEASE 0x02u /* receives into a buffer that is picked as data arrives */
-#define PRI_CAPS_SLOTS 0x04u /* sockets without a descriptor, if fixed_slots asks for them */
-#define PRI_CAPS_TRY 0x08u   /* calls of the core's in the place of transfers */
+#define PRI_CAPS_POLL 0x01u      /* readiness of the system's descriptors */
+#define PRI_CAPS_LEASE 0x02u     /* receives into a buffer that is picked as data arrives */
+#define PRI_CAPS_SLOTS 0x04u     /* sockets without a descriptor, if fixed_slots asks for them */
+#define PRI_CAPS_TRY 0x08u       /* calls of the core's in the place of transfers */
+#define PRI_CAPS_SEND_FILE 0x10u /* parts of files */
 
 enum { PRI_MEMORY_PIECE_MAX = 1 << 30 };
 

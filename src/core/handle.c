@@ -501,9 +501,14 @@ void pri_handle_abandon(pro_handle *handle)
 void pri_handle_end(pro_handle *handle)
 {
     pro_loop *loop = handle->pri_loop;
-    if (handle->pri_fd >= 0 && handle->pri_kind == PRI_FILE) {
-        pri_call_close(handle);
-        return;
+    if (handle->pri_fd >= 0 && handle->pri_kind >= PRI_WATCHER) {
+        if (handle->pri_kind == PRI_FILE) {
+            pri_call_close(handle);
+            return;
+        }
+        loop->engine->detach(loop, handle);
+        pri_os_watch_close(&loop->env, handle->pri_fd);
+        handle->pri_fd = -1;
     }
     if (handle->pri_fd >= 0) {
         bool abortive = handle->pri_flags & PRI_HANDLE_ABORTIVE;

@@ -123,7 +123,7 @@ static void dump_line(dump *d, int depth, const char *text)
 static void dump_handle(dump *d, int depth, const pro_handle *handle)
 {
     char text[128];
-    bool is_slot = pri_is_slot(handle->pri_fd);
+    bool is_slot = handle->pri_kind != PRI_WATCHER && pri_is_slot(handle->pri_fd);
     snprintf(text, sizeof text, "%s, %s %lld%s", pri_handle_name(handle),
              is_slot ? "slot" : "descriptor",
              (long long)(is_slot ? handle->pri_fd & ~PRI_SLOT : handle->pri_fd),

@@ -3,7 +3,21 @@
 #ifndef PRI_OS_COPY_H
 #define PRI_OS_COPY_H
 
+#include <proactor/copy.h>
+
 #include "os/os.h"
+
+/* So much at a time, so that others come in between. */
+enum { PRI_COPY_CHUNK = 1 << 20 };
+
+/* What stands in the step of a copy, and how much of it is to go next. */
+static inline pro_copy *pri_copy_of(const pri_step *step) { return (void *)(uintptr_t)step->len; }
+
+static inline size_t pri_copy_chunk(const pro_copy *copy)
+{
+    uint64_t left = copy->len - copy->copied; /* of PRO_COPY_ALL always more than there can be */
+    return left < PRI_COPY_CHUNK ? (size_t)left : PRI_COPY_CHUNK;
+}
 
 /* Would reading this part of the file not wait?  1: surely. */
 int pri_os_is_cached(intptr_t file, uint64_t offset, size_t len);

@@ -178,6 +178,11 @@ intptr_t pri_os_control_take(pri_os_message *m);
 int  pri_os_signal_hear(int number, void (*hear)(void *arg), void *arg);
 void pri_os_signal_forget(int slot);
 
+/* ---- Watches -------------------------------------------------------------------------------- */
+
+/* The end of what pri_os_watch_open (watch.h) made. */
+void pri_os_watch_close(const pro_env *env, intptr_t fd);
+
 /* ---- Names ---------------------------------------------------------------------------------- */
 
 /* "function (program+0x1234)" for an address that a call returns to, as far as that can be told. */

@@ -1,4 +1,5 @@
 /* Copying files to sockets: all of it, in its place among the sends, and cut short like a send. */
+#include "lib/files.h"
 #include "lib/net.h"
 #include "lib/world.h"
 
@@ -249,4 +250,81 @@ CONFORM(a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer)
     CHECK(memcmp(buf, "Name:", 5) == 0);
     t_close_fd(copy.file);
     t_pair_close(loop, pair);
+}
+
+CONFORM(a_copy_may_begin_beyond_four_gigabytes)
+{
+    enum { LEN = 70000 };
+    const uint64_t at = UINT64_C(5) << 30;
+    pro_loop      *loop = t_loop();
+    t_pair        *pair = t_pair_new(loop);
+    pro_file      *file = t_new(pro_file);
+    const char    *dir = t_dir(loop);
+    char          *bytes = t_alloc(LEN), *buf = t_alloc(LEN);
+    t_op          *write = t_new_op(), *op = t_new_op(), *recv = t_new_op();
+    t_file_open(loop, file, t_in(dir, "sparse"), PRO_FILE_READ | PRO_FILE_WRITE | PRO_FILE_CREATE);
+    t_fill(bytes, LEN, KEY, 0);
+    pro_file_write(&write->op, file, bytes, LEN, at, t_done);
+    t_wait(loop, write);
+    CHECK_DONE(write, PRO_OK, LEN);
+    pro_copy copy = {.file = pro_file_descriptor(file), .offset = at + 1000, .len = PRO_COPY_ALL};
+    pro_copy_file(&op->op, &pair->a, &copy, t_done);
+    pro_recv_exactly(&recv->op, &pair->b, buf, LEN - 1000, t_done);
+    t_wait_count(loop, &recv->done, 1);
+    t_wait_count(loop, &op->done, 1);
+    CHECK_DONE(op, PRO_OK, LEN - 1000);
+    CHECK_DONE(recv, PRO_OK, LEN - 1000);
+    CHECK_FILL(buf, LEN - 1000, KEY, 1000);
+    t_file_close(loop, file);
+    t_dir_remove(loop, dir);
+    t_pair_close(loop, pair);
+}
+
+CONFORM(what_has_no_offsets_is_no_file_to_copy)
+{
+    pro_loop *loop = t_loop();
+    t_pair   *pair = t_pair_new(loop);
+    intptr_t  fds[2];
+    t_op     *op = t_new_op(), *after = t_new_op();
+    t_pipe(fds);
+    t_write_fd(fds[1], "text");
+    pro_copy copy = {.file = fds[0], .len = 4};
+    pro_copy_file(&op->op, &pair->a, &copy, t_done);
+    t_wait_count(loop, &op->done, 1);
+    CHECK_DONE(op, PRO_EINVAL, 0);
+    pro_send(&after->op, &pair->a, "x", 1, t_done); /* nothing went, so there is no hole */
+    t_wait_count(loop, &after->done, 1);
+    CHECK_DONE(after, PRO_OK, 1);
+    t_close_fd(fds[0]);
+    t_close_fd(fds[1]);
+    t_pair_close(loop, pair);
+}
+
+/* A pipe that is smaller than the file, whose reader comes late. */
+CONFORM(a_file_is_copied_to_a_pipe_too)
+{
+    enum { LEN = 300000 };
+    pro_loop *loop = t_loop();
+    t_pair   *pair = t_new(t_pair);
+    sending  *s = of_file(loop, pair, LEN, 0, PRO_COPY_ALL);
+    char     *buf = t_alloc(LEN + 1);
+    t_op     *first = t_new_op(), *rest = t_new_op(), *end = t_new_op();
+    CHECK_ERROR(pro_pipe_pair(&pair->b, &pair->a, loop, NULL), PRO_OK);
+    start(s);
+    pro_recv_exactly(&first->op, &pair->b, buf, 1000, t_done);
+    t_wait_count(loop, &first->done, 1);
+    for (int i = 0; i < 5; i++) t_poll(loop);
+    CHECK_EQ(s->op->done, 0);
+    pro_recv_exactly(&rest->op, &pair->b, buf + 1000, LEN - 1000, t_done);
+    t_wait_count(loop, &rest->done, 1);
+    t_wait_count(loop, &s->op->done, 1);
+    CHECK_DONE(s->op, PRO_OK, LEN);
+    CHECK_DONE(rest, PRO_OK, LEN - 1000);
+    CHECK_FILL(buf, LEN, KEY, 0);
+    t_close(loop, &pair->a);
+    pro_recv(&end->op, &pair->b, buf, 1, t_done);
+    t_wait_count(loop, &end->done, 1);
+    CHECK_DONE(end, PRO_EOF, 0);
+    t_close(loop, &pair->b);
+    t_close_fd(s->copy.file);
 }

@@ -1,14 +1,20 @@
 /* Watching (53 of the list): created, changed, renamed, removed, lost, and nothing after a close. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "lib/net.h"
 #include "lib/world.h"
 
+enum {
+    NAMES =
+        PRO_CHANGE_CREATED | PRO_CHANGE_REMOVED | PRO_CHANGE_RENAMED_FROM | PRO_CHANGE_RENAMED_TO,
+    VAGUE = PRO_CHANGE_MODIFIED | PRO_CHANGE_ATTRIBUTES,
+};
+
 typedef struct seen {
     pro_watcher watcher;
-    pro_change  changes[64];
+    pro_change  changes[64], last;
     const char *directory;
+    bool        is_exact; /* else there is what the system does not tell: watch.h */
 } seen;
 
 static void close_watcher(pro_loop *loop, pro_watcher *w)
@@ -19,14 +25,25 @@ static void close_watcher(pro_loop *loop, pro_watcher *w)
     CHECK_DONE(close, PRO_OK, 0);
 }
 
+static seen *watcher(pro_loop *loop, const char *path, uint32_t what)
+{
+    seen *s = t_new(seen);
+    CHECK_ERROR(pro_watcher_open(&s->watcher, loop, NULL), PRO_OK);
+    int closed = pro_watcher_add(&s->watcher, path, PRO_CHANGE_CLOSED);
+    s->is_exact = closed != PRO_ENOTSUP;
+    int id = pro_watcher_add(&s->watcher, path, what);
+    CHECK_GE(id, 0);
+    if (s->is_exact) CHECK_EQ(closed, id);
+    return s;
+}
+
 /* A directory, watched. */
 static seen *watching(pro_loop *loop, uint32_t what)
 {
-    seen *s = t_new(seen);
-    s->directory = t_path("watched");
-    t_make_directory(s->directory);
-    CHECK_ERROR(pro_watcher_open(&s->watcher, loop, NULL), PRO_OK);
-    CHECK_GE(pro_watcher_add(&s->watcher, s->directory, what), 0);
+    const char *directory = t_path("watched");
+    t_make_directory(directory);
+    seen *s = watcher(loop, directory, what);
+    s->directory = directory;
     return s;
 }
 
@@ -34,16 +51,32 @@ static seen *watching(pro_loop *loop, uint32_t what)
 static const pro_change *next(pro_loop *loop, seen *s)
 {
     t_op *watch = t_new_op();
+    s->last = s->changes[0];
     pro_watch(&watch->op, &s->watcher, s->changes, 1, t_done);
     t_wait_count(loop, &watch->done, 1);
     CHECK_DONE(watch, PRO_OK, 1);
     return &s->changes[0];
 }
 
+/* What happens once may be told twice in a row. */
+static bool is_repeated(const seen *s)
+{
+    const pro_change *change = &s->changes[0];
+    return change->what & VAGUE && change->what == s->last.what && change->path == s->last.path &&
+           strcmp(change->name, s->last.name) == 0;
+}
+
 static void check_next(pro_loop *loop, seen *s, uint32_t what, const char *name)
 {
+    if (!s->is_exact && what == PRO_CHANGE_CLOSED) return;
     const pro_change *change = next(loop, s);
-    CHECK_EQ(change->what, what);
+    while (!(what & VAGUE) && is_repeated(s)) change = next(loop, s);
+    if (s->is_exact)
+        CHECK_EQ(change->what, what);
+    else if (what & VAGUE)
+        CHECK(change->what & what && !(change->what & ~(uint32_t)VAGUE));
+    else
+        CHECK_EQ(change->what, what & ~PRO_CHANGE_DIRECTORY);
     if (strcmp(change->name, name) != 0) FAIL("it is of \"%s\", want \"%s\"", change->name, name);
 }
 
@@ -51,8 +84,12 @@ static void check_next(pro_loop *loop, seen *s, uint32_t what, const char *name)
 static void check_silence(pro_loop *loop, seen *s)
 {
     t_op *watch = t_new_op();
-    pro_watch(&watch->op, &s->watcher, s->changes, 1, t_done);
-    for (int i = 0; i < 3; i++) t_poll(loop);
+    do {
+        watch->done = 0;
+        s->last = s->changes[0];
+        pro_watch(&watch->op, &s->watcher, s->changes, 1, t_done);
+        for (int i = 0; i < 3; i++) t_poll(loop);
+    } while (watch->done && is_repeated(s));
     CHECK_EQ(watch->done, 0);
     pro_cancel(&watch->op);
     t_wait_count(loop, &watch->done, 1);
@@ -81,9 +118,7 @@ CONFORM(a_watched_directory_tells_what_happens_to_its_entries)
     t_make_directory(sub);
     t_remove_directory(sub);
     t_remove(file);
-    const pro_change *change = next(loop, s);
-    if (change->what == PRO_CHANGE_ATTRIBUTES) change = next(loop, s); /* the second of two alike */
-    CHECK_EQ(change->what, PRO_CHANGE_CREATED | PRO_CHANGE_DIRECTORY);
+    check_next(loop, s, PRO_CHANGE_CREATED | PRO_CHANGE_DIRECTORY, "sub");
     check_next(loop, s, PRO_CHANGE_REMOVED | PRO_CHANGE_DIRECTORY, "sub");
     check_next(loop, s, PRO_CHANGE_REMOVED, "file");
     check_silence(loop, s);
@@ -108,30 +143,42 @@ CONFORM(both_halves_of_a_renaming_are_told_as_a_pair)
     t_remove_directory(s->directory);
 }
 
+/* Where the system says one at first and the others when it is asked again, not all of them at once. */
 CONFORM(changes_that_came_together_are_told_together)
 {
+    enum { COUNT = 20 };
     pro_loop   *loop = t_loop();
     seen       *s = watching(loop, PRO_CHANGE_CREATED | PRO_CHANGE_REMOVED);
     t_op       *first = t_new_op(), *second = t_new_op(), *all = t_new_op();
     char        name[16];
-    pro_change *rest = t_array(pro_change, 64);
-    for (int i = 0; i < 20; i++) {
+    pro_change *parts[3] = {s->changes, s->changes + 5, t_array(pro_change, 64)};
+    pro_change *told = t_array(pro_change, COUNT);
+    for (int i = 0; i < COUNT; i++) {
         snprintf(name, sizeof name, "%d", i);
         t_write_file(t_path_in(s->directory, name), "");
     }
-    pro_watch(&first->op, &s->watcher, s->changes, 5, t_done);
-    pro_watch(&second->op, &s->watcher, s->changes + 5, 5, t_done); /* queued, in order */
-    pro_watch(&all->op, &s->watcher, rest, 64, t_done);
+    pro_watch(&first->op, &s->watcher, parts[0], 5, t_done);
+    pro_watch(&second->op, &s->watcher, parts[1], 5, t_done); /* queued, in order */
+    pro_watch(&all->op, &s->watcher, parts[2], 64, t_done);
     t_wait_count(loop, &all->done, 1);
-    CHECK_DONE(first, PRO_OK, 5);
-    CHECK_DONE(second, PRO_OK, 5);
-    CHECK_DONE(all, PRO_OK, 10);
+    if (s->is_exact) {
+        CHECK_DONE(first, PRO_OK, 5);
+        CHECK_DONE(second, PRO_OK, 5);
+        CHECK_DONE(all, PRO_OK, 10);
+    }
     CHECK(first->order < second->order && second->order < all->order);
-    for (int i = 0; i < 20; i++) {
-        const pro_change *change = i < 10 ? &s->changes[i] : &rest[i - 10];
+    int64_t     count = 0;
+    const t_op *ops[] = {first, second, all};
+    for (int part = 0; part < 3; part++) {
+        CHECK_ERROR(ops[part]->error, PRO_OK);
+        CHECK(ops[part]->value > 0 && count + ops[part]->value <= COUNT);
+        for (int64_t i = 0; i < ops[part]->value; i++) told[count++] = parts[part][i];
+    }
+    while (count < COUNT) told[count++] = *next(loop, s);
+    for (int i = 0; i < COUNT; i++) {
         snprintf(name, sizeof name, "%d", i);
-        CHECK_EQ(change->what, PRO_CHANGE_CREATED);
-        CHECK(strcmp(change->name, name) == 0);
+        CHECK_EQ(told[i].what, PRO_CHANGE_CREATED);
+        CHECK(strcmp(told[i].name, name) == 0);
         t_remove(t_path_in(s->directory, name));
     }
     close_watcher(loop, &s->watcher);
@@ -141,13 +188,12 @@ CONFORM(changes_that_came_together_are_told_together)
 CONFORM(a_watched_file_tells_its_own_changes_and_its_end)
 {
     pro_loop   *loop = t_loop();
-    seen       *s = t_new(seen);
     const char *file = t_path("file"), *other = t_path("other");
     t_write_file(file, "text");
     t_write_file(other, "text");
-    CHECK_ERROR(pro_watcher_open(&s->watcher, loop, NULL), PRO_OK);
-    int id = pro_watcher_add(&s->watcher, file, PRO_CHANGE_MODIFIED | PRO_CHANGE_REMOVED);
-    int of_other = pro_watcher_add(&s->watcher, other, PRO_CHANGE_MODIFIED);
+    seen *s = watcher(loop, file, PRO_CHANGE_ATTRIBUTES);
+    int   id = pro_watcher_add(&s->watcher, file, PRO_CHANGE_MODIFIED | PRO_CHANGE_REMOVED);
+    int   of_other = pro_watcher_add(&s->watcher, other, PRO_CHANGE_MODIFIED);
     CHECK_GE(id, 0);
     CHECK(of_other != id);
     CHECK_EQ(pro_watcher_add(&s->watcher, file, PRO_CHANGE_ALL), id);
@@ -159,7 +205,7 @@ CONFORM(a_watched_file_tells_its_own_changes_and_its_end)
     check_next(loop, s, PRO_CHANGE_MODIFIED, "");
     CHECK_EQ(s->changes[0].path, of_other);
     t_remove(file);
-    check_next(loop, s, PRO_CHANGE_ATTRIBUTES, ""); /* its number of links */
+    if (s->is_exact) check_next(loop, s, PRO_CHANGE_ATTRIBUTES, ""); /* its number of links */
     check_next(loop, s, PRO_CHANGE_REMOVED, "");
     check_next(loop, s, PRO_CHANGE_ENDED, "");
     CHECK_EQ(s->changes[0].path, id);
@@ -171,6 +217,61 @@ CONFORM(a_watched_file_tells_its_own_changes_and_its_end)
     check_silence(loop, s);
     close_watcher(loop, &s->watcher);
     t_remove(other);
+}
+
+CONFORM(a_watched_file_is_followed_through_its_renaming)
+{
+    pro_loop   *loop = t_loop();
+    const char *from = t_path("from"), *to = t_path("to"), *third = t_path("third");
+    t_write_file(from, "text");
+    seen *s = watcher(loop, from, PRO_CHANGE_MODIFIED | PRO_CHANGE_RENAMED_FROM);
+    t_rename(from, to);
+    check_next(loop, s, PRO_CHANGE_RENAMED_FROM, "");
+    t_write_file(from, "another");
+    t_write_file(to, "more");
+    check_next(loop, s, PRO_CHANGE_MODIFIED, "");
+    t_rename(from, third);
+    check_silence(loop, s);
+    t_remove(third);
+    t_remove(to); /* which is told when it is, and nothing else of it was asked for */
+    check_next(loop, s, PRO_CHANGE_ENDED, "");
+    close_watcher(loop, &s->watcher);
+}
+
+CONFORM(a_watched_directory_that_is_removed_says_so_and_ends)
+{
+    pro_loop *loop = t_loop();
+    seen     *s = watching(loop, PRO_CHANGE_CREATED | PRO_CHANGE_REMOVED);
+    int       id = pro_watcher_add(&s->watcher, s->directory, PRO_CHANGE_REMOVED);
+    t_remove_directory(s->directory);
+    check_next(loop, s, PRO_CHANGE_REMOVED, "");
+    check_next(loop, s, PRO_CHANGE_ENDED, "");
+    CHECK_EQ(s->changes[0].path, id);
+    CHECK_ERROR(pro_watcher_remove(&s->watcher, id), PRO_EINVAL);
+    check_silence(loop, s);
+    t_make_directory(s->directory); /* nothing holds its name */
+    CHECK_GT(pro_watcher_add(&s->watcher, s->directory, PRO_CHANGE_REMOVED), id);
+    close_watcher(loop, &s->watcher);
+    t_remove_directory(s->directory);
+}
+
+CONFORM(the_name_of_a_change_is_utf8)
+{
+    static const char name[] = "gr\xc3\xbc\xc3\x9f \xe6\x97\xa5\xe6\x9c\xac";
+    pro_loop         *loop = t_loop();
+    seen             *s = watching(loop, PRO_CHANGE_CREATED | PRO_CHANGE_REMOVED);
+    const char       *path = t_path_in(s->directory, name);
+    t_op             *mkdir = t_new_op(), *rmdir = t_new_op();
+    pro_path_mkdir(&mkdir->op, loop, path, 0755, t_done);
+    t_wait(loop, mkdir);
+    CHECK_DONE(mkdir, PRO_OK, 0);
+    check_next(loop, s, PRO_CHANGE_CREATED | PRO_CHANGE_DIRECTORY, name);
+    pro_path_rmdir(&rmdir->op, loop, path, t_done);
+    t_wait(loop, rmdir);
+    CHECK_DONE(rmdir, PRO_OK, 0);
+    check_next(loop, s, PRO_CHANGE_REMOVED | PRO_CHANGE_DIRECTORY, name);
+    close_watcher(loop, &s->watcher);
+    t_remove_directory(s->directory);
 }
 
 CONFORM(no_change_is_told_after_a_close)
@@ -235,38 +336,35 @@ CONFORM(a_watch_canceled_or_timed_out_loses_no_change)
     t_remove_directory(s->directory);
 }
 
+/* How many the system keeps is its own to know: more and more, until some are lost. */
 CONFORM(changes_that_nobody_fetches_end_in_an_overflow)
 {
+    enum { FIRST = 3000, MOST = 200000 };
     pro_loop   *loop = t_loop();
-    seen       *s = watching(loop, PRO_CHANGE_RENAMED_FROM | PRO_CHANGE_RENAMED_TO);
+    seen       *s = watching(loop, NAMES);
     const char *a = t_path_in(s->directory, "a"), *b = t_path_in(s->directory, "b");
-    int         told = 0, made = 0;
+    int         told = 0, made = 1;
     bool        lost = false;
-    char        limit[16] = "";
-    FILE       *file = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
-    if (file) {
-        if (!fgets(limit, sizeof limit, file)) limit[0] = 0;
-        fclose(file);
-    }
-    int max = atoi(limit);
-    if (max <= 0 || max > 100000) t_skip("the system's queue of changes has no small limit");
     t_write_file(a, "");
-    while (made < max + 100) { /* two changes a call */
-        t_rename(a, b);
-        t_rename(b, a);
-        made += 4;
-    }
-    while (!lost) {
-        t_op *watch = t_new_op();
-        pro_watch(&watch->op, &s->watcher, s->changes, 64, t_done);
-        t_wait_count(loop, &watch->done, 1);
-        CHECK_ERROR(watch->error, PRO_OK);
-        for (int i = 0; i < watch->value; i++) {
-            if (s->changes[i].what == PRO_CHANGE_OVERFLOW) {
-                CHECK_EQ(s->changes[i].path, -1);
-                lost = true;
-            } else {
-                told++;
+    for (int burst = FIRST; !lost; burst *= 2) {
+        if (burst > MOST) t_skip("the system keeps more changes than there should be files");
+        for (int i = 0; i < burst; i += 2) { /* two changes a call */
+            t_rename(a, b);
+            t_rename(b, a);
+            made += 4;
+        }
+        while (!lost && told < made) {
+            t_op *watch = t_new_op();
+            pro_watch(&watch->op, &s->watcher, s->changes, 64, t_done);
+            t_wait_count(loop, &watch->done, 1);
+            CHECK_ERROR(watch->error, PRO_OK);
+            for (int i = 0; i < watch->value; i++) {
+                if (s->changes[i].what == PRO_CHANGE_OVERFLOW) {
+                    CHECK_EQ(s->changes[i].path, -1);
+                    lost = true;
+                } else {
+                    told++;
+                }
             }
         }
     }

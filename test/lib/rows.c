@@ -8,6 +8,8 @@ static const char itself[] = "a world has one thread, which cannot wait for itse
 static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
 static const char processes[] = "child processes: a world has none (PRO_ENOTSUP)";
 static const char raised[] = "signals of the system: a world has none";
+static const char copying[] = "copying a file: not in a world as yet (PRO_ENOTSUP)";
+static const char watching[] = "watching: not in a world as yet (PRO_ENOTSUP)";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
 struct row {
@@ -101,13 +103,6 @@ static const struct row sim[] = {
     {"a_signal_that_comes_between_two_waits_is_told_to_the_second", raised},
     {"a_wait_for_a_signal_that_does_not_come_ends_once", raised},
     {"a_signal_that_nobody_can_hear_is_an_error", raised},
-};
-
-/* Copying of files, watching, and what else of a system is otherwise: in a simulated world, and on Windows. */
-static const char copying[] = "copying: not on this engine as yet (PRO_ENOTSUP)";
-static const char watching[] = "watching: not on this engine as yet (PRO_ENOTSUP)";
-
-static const struct row system_rows[] = {
     {"a_file_is_copied_to_a_socket_whole", copying},
     {"a_copy_has_its_place_among_the_sends", copying},
     {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
@@ -116,9 +111,9 @@ static const struct row system_rows[] = {
     {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
     {"a_copy_that_cannot_begin_is_an_error", copying},
     {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
-    {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
-    {"a_poll_says_that_the_other_side_is_gone",
-     "a pair is TCP here, where the end of one direction is not the end of the other"},
+    {"a_copy_may_begin_beyond_four_gigabytes", copying},
+    {"what_has_no_offsets_is_no_file_to_copy", copying},
+    {"a_file_is_copied_to_a_pipe_too", copying},
     {"a_watched_directory_tells_what_happens_to_its_entries", watching},
     {"both_halves_of_a_renaming_are_told_as_a_pair", watching},
     {"changes_that_came_together_are_told_together", watching},
@@ -127,23 +122,26 @@ static const struct row system_rows[] = {
     {"a_watch_canceled_or_timed_out_loses_no_change", watching},
     {"changes_that_nobody_fetches_end_in_an_overflow", watching},
     {"watching_what_is_not_there_is_an_error", watching},
+    {"a_watched_directory_that_is_removed_says_so_and_ends", watching},
+    {"a_watched_file_is_followed_through_its_renaming", watching},
+    {"the_name_of_a_change_is_utf8", watching},
 };
 
 static const char other[] = "signals between processes: Windows has none";
 
 static const struct row iocp[] = {
     {"a_temporary_file_has_no_name", "it has one here, which goes with its handle"},
+    {"a_file_is_always_ready", "readiness of sockets only: files have none (PRO_EBADF)"},
+    {"a_poll_says_that_the_other_side_is_gone",
+     "a pair is TCP here, where the end of one direction is not the end of the other"},
+    {"a_watched_directory_that_is_removed_says_so_and_ends",
+     "Wine 8 removes a directory when the last handle on it is closed, and tells nobody that it waits for that"},
     {"a_child_starts_with_no_signal_blocked_or_ignored", other},
     {"a_child_that_somebody_else_waited_for_is_no_success",
      "a child's end is told to all who have a handle, so nobody can take it from the others"},
     {"a_reset_that_a_leased_receive_was_told_is_remembered",
      "Wine 8: a reset that ends a receive of no bytes is told to nobody, and the next receive says end of stream"},
 };
-
-static bool is_system(pro_engine engine)
-{
-    return engine == PRO_ENGINE_URING || engine == PRO_ENGINE_EPOLL;
-}
 
 static const char *find(const struct row *rows, size_t count, const char *sentence)
 {
@@ -158,7 +156,6 @@ const char *t_row_of(pro_engine engine, const char *sentence)
 {
     const char *why = engine == PRO_ENGINE_SIM ? FIND(sim, sentence) : NULL;
     if (engine == PRO_ENGINE_IOCP) why = FIND(iocp, sentence);
-    if (why == NULL && !is_system(engine)) why = FIND(system_rows, sentence);
     return why;
 }
 

@@ -17,7 +17,8 @@
  *   - a step of readiness: its packet is that of another handle (poll.c);
  *   - a step with a name beside its data, or of many messages (message.c);
  *   - a leased receive is two calls (lease.c);
- *   - the end of a child (child.c);
+ *   - the end of a child, and news of what is watched (object.c);
+ *   - a part of a file (transmit.c);
  *   - a step on what is no socket (stream.c), and perhaps of one whose calls wait (helper.c).
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
@@ -28,6 +29,7 @@
  *   skip_on_success   without it every success comes as a packet
  *   pending           without it a call that is pending gets a moment, and what completes in it takes
  *                     the ready list: also where the system at hand never completes at once
+ *   from_memory       without it files are sent by TransmitFile, also where that is not to be trusted
  *   precise_timers    without it waits have a time-out, whatever the options say
  *
  * Invariants:
@@ -110,7 +112,7 @@ void pri_iocp_post_step(const iocp *io, pri_step *step, DWORD bytes)
 
 static bool is_poll(const pri_step *step)
 {
-    return (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT) && !is_child(step);
+    return (step->kind == PRI_STEP_POLL_IN || step->kind == PRI_STEP_POLL_OUT) && !is_object(step);
 }
 
 /* What a packet says: 0 with a value, or the number behind it, in Winsock's terms. */
@@ -119,8 +121,8 @@ static int result_of(pri_step *step, const OVERLAPPED_ENTRY *entry, int64_t *val
     DWORD bytes, flags;
     if (is_poll(step)) return pri_iocp_poll_result(step, value);
     *value = entry->dwNumberOfBytesTransferred;
-    if (is_child(step)) {
-        pri_iocp_child_result(step);
+    if (is_object(step)) {
+        pri_iocp_object_result(step);
         return 0;
     }
     if (is_stream(step)) return pri_iocp_stream_result(step);
@@ -250,7 +252,7 @@ static int call_connect(iocp *io, pri_step *step, DWORD *bytes)
 static int call_poll(iocp *io, pri_step *step, DWORD *bytes)
 {
     (void)bytes;
-    return is_child(step) ? pri_iocp_child_call(io, step) : pri_iocp_poll_call(io, step);
+    return is_object(step) ? pri_iocp_object_call(io, step) : pri_iocp_poll_call(io, step);
 }
 
 static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes) = {
@@ -261,6 +263,7 @@ static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes
     [PRI_STEP_POLL_IN] = call_poll,
     [PRI_STEP_POLL_OUT] = call_poll,
     [PRI_STEP_RECV_LEASED] = pri_iocp_lease_call,
+    [PRI_STEP_SEND_FILE] = pri_iocp_transmit_call,
 };
 
 /* Without the feature "pending": wait a moment for the step's packet.  Whatever comes meanwhile goes
@@ -282,7 +285,7 @@ static void call(iocp *io, pri_step *step)
 {
     DWORD bytes = 0;
     memset(step->engine, 0, sizeof step->engine);
-    int error = is_poll(step) || is_child(step) ? 0 : attach(io, step->handle);
+    int error = is_poll(step) || is_object(step) ? 0 : attach(io, step->handle);
     if (!error) {
         pri_loop_count_system_call(io->loop);
         error = calls[step->kind](io, step, &bytes);
@@ -307,8 +310,8 @@ static void iocp_start(pro_loop *loop, pri_step *step)
 static void iocp_cancel(pro_loop *loop, pri_step *step)
 {
     iocp *io = iocp_of(loop);
-    if (is_child(step)) {
-        if (pri_iocp_child_cancel(step)) put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
+    if (is_object(step)) {
+        if (pri_iocp_object_cancel(step)) put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
         return;
     }
     HANDLE      file = is_poll(step) ? io->afd : (HANDLE)step->handle->pri_fd;
@@ -384,7 +387,9 @@ static int ours(const pri_step *step, int error)
     /* What a datagram socket hears of a port where nobody listens. */
     if (step->handle->pri_kind == PRI_DATAGRAM && mine == PRO_ECONNRESET) return PRO_ECONNREFUSED;
     if (is_stream(step) && mine == PRO_ENOTCONN) return PRO_EPIPE; /* a pipe that was cut */
-    bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN;    /* before it was accepted */
+    /* It was connected; TransmitFile of Wine 8 asks for the peer first. */
+    if (step->kind == PRI_STEP_SEND_FILE && mine == PRO_ENOTCONN) return PRO_ECONNRESET;
+    bool gone = mine == PRO_ECONNRESET || mine == PRO_ENOTCONN; /* before it was accepted */
     return gone && step->kind == PRI_STEP_ACCEPT ? PRO_ECONNABORTED : mine;
 }
 
@@ -402,6 +407,8 @@ static bool record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
         error = pri_iocp_message_done(io, step, error, &record->value);
     else if (is_stream(step))
         error = pri_iocp_stream_done(step, error, bytes, &again);
+    else if (step->kind == PRI_STEP_SEND_FILE)
+        error = error == ERROR_HANDLE_EOF ? 0 : error;
     else if (step->kind == PRI_STEP_RECV_LEASED)
         again = pri_iocp_leased(step, &error, record);
     bool ends = *canceled_of(step);
@@ -494,6 +501,7 @@ static int look(iocp *io, const pri_engine_options *options, pri_why *why)
     int error = extension(s, (GUID)WSAID_ACCEPTEX, &io->accept_ex, sizeof io->accept_ex);
     if (!error) error = extension(s, (GUID)WSAID_CONNECTEX, &io->connect_ex, sizeof io->connect_ex);
     if (error) pri_why_add(why, "iocp: no AcceptEx and ConnectEx (%d)", -error);
+    pri_iocp_transmit_look(io, s, options, why);
 
     bool skips = !pri_masked(options->mask, "skip_on_success");
     /* With a layered provider, whose sockets are no files, a success may post a packet all the same. */
@@ -570,11 +578,11 @@ static int iocp_bind(pro_loop *loop)
 
 const pri_engine pri_engine_iocp = {
     .id = PRO_ENGINE_IOCP,
-    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE,
+    .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_SEND_FILE,
     .name = "iocp",
     .net = &pri_os_net,
     .nonblocking = 0,
-    .features = "skip_on_success,pending,precise_timers",
+    .features = "skip_on_success,pending,precise_timers,from_memory",
     .probe = iocp_probe,
     .init = iocp_init,
     .fini = iocp_fini,

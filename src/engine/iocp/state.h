@@ -27,7 +27,7 @@ typedef union step_words {
         struct iocp *io;
         HANDLE       wait;
         atomic_bool  fired;
-    } child;
+    } object;
 } step_words;
 
 _Static_assert(sizeof(step_words) <= sizeof(((pri_step *)0)->engine), "it has room");
@@ -56,25 +56,26 @@ typedef struct handle_words {
 _Static_assert(sizeof(handle_words) <= sizeof(((pro_handle *)0)->pri_engine), "it has room");
 
 typedef struct iocp {
-    HANDLE           port;
-    pro_loop        *loop;
-    const pro_env   *env;
-    LPFN_ACCEPTEX    accept_ex;
-    LPFN_CONNECTEX   connect_ex;
-    bool             skips;
-    bool             hurries;       /* pending calls get a moment */
-    bool             woken;         /* a wake packet was taken outside of turn */
-    bool             packets_first; /* in this turn, the ready list in the next: neither starves */
-    pri_step        *ready;
-    pri_step       **ready_end;
-    HANDLE           timer;      /* NULL: waits have a time-out */
-    HANDLE           timer_wait; /* of the thread pool, for the timer */
-    uint64_t         timer_ns;   /* what it is set to; 0: it is not */
-    HANDLE           afd;        /* NULL: no poll yet */
-    atomic_bool      waking;
-    WSABUF           pieces[PRO_VECS_MAX]; /* of the call that is being made */
-    char             addresses[2 * ACCEPT_ADDRESS];
-    OVERLAPPED_ENTRY entries[]; /* batch_max */
+    HANDLE            port;
+    pro_loop         *loop;
+    const pro_env    *env;
+    LPFN_ACCEPTEX     accept_ex;
+    LPFN_CONNECTEX    connect_ex;
+    LPFN_TRANSMITFILE transmit_file;
+    bool              skips;
+    bool              hurries;       /* pending calls get a moment */
+    bool              woken;         /* a wake packet was taken outside of turn */
+    bool              packets_first; /* in this turn, the ready list in the next: neither starves */
+    pri_step         *ready;
+    pri_step        **ready_end;
+    HANDLE            timer;      /* NULL: waits have a time-out */
+    HANDLE            timer_wait; /* of the thread pool, for the timer */
+    uint64_t          timer_ns;   /* what it is set to; 0: it is not */
+    HANDLE            afd;        /* NULL: no poll yet */
+    atomic_bool       waking;
+    WSABUF            pieces[PRO_VECS_MAX]; /* of the call that is being made */
+    char              addresses[2 * ACCEPT_ADDRESS];
+    OVERLAPPED_ENTRY  entries[]; /* batch_max */
 } iocp;
 
 static inline step_words *words_of(pri_step *step) { return (step_words *)(void *)step->engine; }
@@ -88,7 +89,7 @@ static inline handle_words *words_of_handle(pro_handle *handle)
 static inline bool *canceled_of(const pri_step *step)
 {
     bool writes = step->kind == PRI_STEP_SEND || step->kind == PRI_STEP_CONNECT ||
-                  step->kind == PRI_STEP_POLL_OUT;
+                  step->kind == PRI_STEP_POLL_OUT || step->kind == PRI_STEP_SEND_FILE;
     return &words_of_handle(step->handle)->canceled[writes];
 }
 
@@ -103,8 +104,11 @@ static inline bool is_stream(const pri_step *step)
     return step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind != PRI_DATAGRAM;
 }
 
-/* A step that waits for the end of a process. */
-static inline bool is_child(const pri_step *step) { return step->handle->pri_kind == PRI_PROCESS; }
+/* A step that waits for an object to be signaled: a process, an event. */
+static inline bool is_object(const pri_step *step)
+{
+    return step->handle->pri_kind == PRI_PROCESS || step->handle->pri_kind == PRI_WATCHER;
+}
 
 /* A packet that is ours.  Any thread. */
 void pri_iocp_post(const iocp *io, ULONG_PTR key);
@@ -146,16 +150,24 @@ int pri_iocp_lease_call(iocp *io, pri_step *step, DWORD *bytes);
 /* A call of its is over.  true: call it again; and there is a record only if that says MORE. */
 bool pri_iocp_leased(pri_step *step, int *error, pri_record *record);
 
-/* child.c ------------------------------------------------------------------------------------- */
+/* object.c ------------------------------------------------------------------------------------ */
 
 /* Make the call, as those of iocp.c: WSA_IO_PENDING, and a packet comes, or another number. */
-int pri_iocp_child_call(iocp *io, pri_step *step);
+int pri_iocp_object_call(iocp *io, pri_step *step);
 
 /* Its packet was taken. */
-void pri_iocp_child_result(pri_step *step);
+void pri_iocp_object_result(pri_step *step);
 
 /* true: no packet comes any more. */
-bool pri_iocp_child_cancel(pri_step *step);
+bool pri_iocp_object_cancel(pri_step *step);
+
+/* transmit.c ---------------------------------------------------------------------------------- */
+
+/* A step that sends a part of a file: make the call, as those of iocp.c.  ERROR_HANDLE_EOF: there is none. */
+int pri_iocp_transmit_call(iocp *io, pri_step *step, DWORD *bytes);
+
+/* Is there a TransmitFile for sockets like this one, and may it be used?  Into io, and why not. */
+void pri_iocp_transmit_look(iocp *io, SOCKET s, const pri_engine_options *options, pri_why *why);
 
 /* message.c ----------------------------------------------------------------------------------- */
 

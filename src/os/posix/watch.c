@@ -30,6 +30,12 @@ intptr_t pri_os_watch_open(const pro_env *env)
     return fault ? fault : answer(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
 }
 
+void pri_os_watch_close(const pro_env *env, intptr_t fd)
+{
+    (void)env;
+    close((int)fd);
+}
+
 int pri_os_watch_add(const pro_env *env, intptr_t fd, const char *path, uint32_t what)
 {
     int fault = pri_os_fault(env, "inotify_add_watch");

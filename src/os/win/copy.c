@@ -1,4 +1,4 @@
-/* From a file to a socket: not on Windows as yet; pro_copy_file says PRO_ENOTSUP. */
+/* From a file to a socket: the engine does that (PRI_CAPS_SEND_FILE), and none makes attempts (PRI_CAPS_TRY). */
 #include "os/copy.h"
 
 #include "os/win/win.h"
@@ -15,7 +15,6 @@ int64_t pri_os_send_file(intptr_t socket, intptr_t file, uint64_t offset, size_t
     return -WSAEOPNOTSUPP;
 }
 
-/* No engine of this system makes attempts (PRI_CAPS_TRY). */
 int pri_os_tube_open(const pro_env *env, intptr_t fds[2], size_t *size)
 {
     (void)env, (void)fds, (void)size;

@@ -17,7 +17,6 @@
 #include "os/win/win.h"
 
 enum {
-    PATH_LEN = 4096,      /* of a path, in UTF-16 */
     NAME_LEN = 255,       /* of a part of it */
     LIST_LEN = 32 * 1024, /* of what is asked of a directory at once */
 };
@@ -37,10 +36,9 @@ static bool has_long_name(const wchar_t *path)
     return false;
 }
 
-/* 0, or a negated number. */
-static int64_t path_of(const char *path, wchar_t *out)
+int64_t pri_win_path(const char *path, wchar_t out[PRI_WIN_PATH_LEN])
 {
-    if (MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, out, PATH_LEN))
+    if (MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, out, PRI_WIN_PATH_LEN))
         return has_long_name(out) ? -ERROR_FILENAME_EXCED_RANGE : 0;
     DWORD error = GetLastError();
     if (error == ERROR_INSUFFICIENT_BUFFER) return -ERROR_FILENAME_EXCED_RANGE;
@@ -123,8 +121,8 @@ static int64_t why_not(wchar_t *path, uint32_t flags, int64_t error)
 
 static int64_t open_named(pri_call *call)
 {
-    wchar_t path[PATH_LEN];
-    int64_t error = path_of(call->path, path);
+    wchar_t path[PRI_WIN_PATH_LEN];
+    int64_t error = pri_win_path(call->path, path);
     if (error) return error;
     HANDLE file = CreateFileW(path, access_of(call->flags), SHARE, NULL,
                               disposition_of(call->flags), attributes_of(call), NULL);
@@ -141,8 +139,8 @@ static int64_t open_named(pri_call *call)
 /* A name that goes with the handle. */
 static int64_t open_temporary(const pri_call *call)
 {
-    wchar_t path[PATH_LEN + 32];
-    int64_t error = path_of(call->path, path);
+    wchar_t path[PRI_WIN_PATH_LEN + 32];
+    int64_t error = pri_win_path(call->path, path);
     if (error) return error;
     size_t len = wcslen(path);
     DWORD  flags = FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE;
@@ -273,10 +271,10 @@ static int64_t stat_handle(HANDLE file, bool follows, pro_stat *out)
 static int64_t stat_file(const pri_call *call)
 {
     if (!call->path) return stat_handle(handle_of(call), true, call->out);
-    wchar_t path[PATH_LEN];
+    wchar_t path[PRI_WIN_PATH_LEN];
     bool    follows = !(call->flags & PRO_FILE_NO_FOLLOW);
     DWORD   flags = FILE_FLAG_BACKUP_SEMANTICS | (follows ? 0 : FILE_FLAG_OPEN_REPARSE_POINT);
-    int64_t error = path_of(call->path, path);
+    int64_t error = pri_win_path(call->path, path);
     if (error) return error;
     HANDLE file = CreateFileW(path, FILE_READ_ATTRIBUTES, SHARE, NULL, OPEN_EXISTING, flags, NULL);
     if (file == INVALID_HANDLE_VALUE) return answer(FALSE);
@@ -350,9 +348,9 @@ static int64_t unlink_name(const wchar_t *path)
 
 static int64_t name_call(const pri_call *call)
 {
-    wchar_t path[PATH_LEN], to[PATH_LEN];
-    int64_t error = path_of(call->path, path);
-    if (!error && call->to) error = path_of(call->to, to);
+    wchar_t path[PRI_WIN_PATH_LEN], to[PRI_WIN_PATH_LEN];
+    int64_t error = pri_win_path(call->path, path);
+    if (!error && call->to) error = pri_win_path(call->to, to);
     if (error) return error;
     switch ((pri_call_what)call->what) {
     case PRI_CALL_RENAME: return answer(MoveFileExW(path, to, MOVEFILE_REPLACE_EXISTING));

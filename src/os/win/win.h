@@ -7,6 +7,8 @@
 
 #include <windows.h>
 
+#include <stdint.h>
+
 #ifndef ERROR_DIRECTORY_NOT_SUPPORTED /* 336: an operation that is not one on directories */
 #define ERROR_DIRECTORY_NOT_SUPPORTED 336L
 #endif
@@ -18,5 +20,12 @@
 /* Winsock is ready for this process: begun once, by whoever is first, and never ended.  0, or a
  * negated error number. */
 int pri_win_sockets(void);
+
+/* A path in the system's form.  0, or a negated error number. */
+enum { PRI_WIN_PATH_LEN = 4096 };
+int64_t pri_win_path(const char *path, wchar_t out[PRI_WIN_PATH_LEN]);
+
+/* What is signaled when there is something to read: of a descriptor of pri_os_watch_open. */
+HANDLE pri_win_watch_event(intptr_t fd);
 
 #endif
