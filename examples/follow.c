@@ -7,13 +7,15 @@
  *
  * What to see here: to follow a name, its directory is watched, since a file itself would be followed
  * wherever it is moved.  A change says that something happened, not what is there now: so each one leads
- * to the same look at the file, and if changes were lost (PRO_CHANGE_OVERFLOW) nothing is missed. */
+ * to the same look at the file, and if changes were lost (PRO_CHANGE_OVERFLOW) nothing is missed.
+ *
+ * A look is a chain of operations on files, one at a time: read what is new; is the file shorter than that?
+ * is it still the one of that name?  A change that comes meanwhile asks for another look. */
 #include <proactor.h>
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define CHANGES_MAX 32
 
@@ -21,45 +23,93 @@ static struct {
     pro_loop   *loop;
     pro_scope   scope;
     pro_watcher watcher;
-    pro_op      watch, term, interrupt;
+    pro_op      watch, step, term, interrupt;
     pro_change  changes[CHANGES_MAX];
     const char *path, *name; /* all of it, and its last part */
-    FILE       *file;
-    long        at; /* how much of it was printed */
+    pro_file    file;
+    uint64_t    at; /* how much of it was printed */
+    pro_stat    opened, named;
+    int         is_open, is_looking, once_more;
+    char        buf[4096];
 } f;
 
-/* Print what is new in the file that is open. */
-static void print_rest(void)
+static void look(void);
+
+/* The look is over; or all of it is, since its scope was closed. */
+static void looked(void)
 {
-    char   buf[4096];
-    size_t n;
-    if (fseek(f.file, 0, SEEK_END) == 0 && ftell(f.file) < f.at) f.at = 0; /* it was cut short */
-    clearerr(f.file);
-    if (fseek(f.file, f.at, SEEK_SET) != 0) return;
-    while ((n = fread(buf, 1, sizeof buf, f.file)) > 0) {
-        fwrite(buf, 1, n, stdout);
-        f.at += (long)n;
+    f.is_looking = 0;
+    if (!f.once_more || pro_scope_closing(&f.scope)) return;
+    f.once_more = 0;
+    look();
+}
+
+static void on_read(pro_op *op);
+
+static void read_on(void) { pro_file_read(&f.step, &f.file, f.buf, sizeof f.buf, f.at, on_read); }
+
+static void on_opened(pro_op *op)
+{
+    if (op->error != PRO_OK) { /* it is not there, or not any more */
+        looked();
+        return;
     }
-    fflush(stdout);
+    f.is_open = 1;
+    f.at = 0;
+    read_on();
 }
 
-/* Is the open file still the one of that name? */
-static int is_current(void)
+static void on_closed(pro_op *op)
 {
-    struct stat named, opened;
-    return stat(f.path, &named) == 0 && fstat(fileno(f.file), &opened) == 0 &&
-           named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+    f.is_open = 0;
+    pro_file_open(op, &f.file, f.loop, &f.scope, f.path, PRO_FILE_READ, 0, on_opened);
 }
 
-/* The example reads with stdio, which may wait for a disk. */
+static void on_named(pro_op *op)
+{
+    int is_gone =
+        op->error != PRO_OK || f.named.device != f.opened.device || f.named.inode != f.opened.inode;
+    if (is_gone && !pro_scope_closing(&f.scope))
+        pro_file_close(op, &f.file, on_closed);
+    else
+        looked();
+}
+
+static void on_stat(pro_op *op)
+{
+    if (op->error != PRO_OK) {
+        looked();
+    } else if (f.opened.size < f.at) { /* it was cut short */
+        f.at = 0;
+        read_on();
+    } else {
+        pro_path_stat(op, f.loop, f.path, 0, &f.named, on_named);
+    }
+}
+
+static void on_read(pro_op *op)
+{
+    if (op->error != PRO_OK) {
+        pro_file_stat(op, &f.file, &f.opened, on_stat);
+        return;
+    }
+    fwrite(f.buf, 1, (size_t)op->value, stdout);
+    fflush(stdout);
+    f.at += (uint64_t)op->value;
+    read_on();
+}
+
 static void look(void)
 {
-    if (f.file) print_rest();
-    if (f.file && is_current()) return;
-    if (f.file) fclose(f.file);
-    f.file = fopen(f.path, "rb"); /* NULL: it is not there, or not any more */
-    f.at = 0;
-    if (f.file) print_rest();
+    if (f.is_looking) {
+        f.once_more = 1;
+        return;
+    }
+    f.is_looking = 1;
+    if (f.is_open)
+        read_on();
+    else
+        pro_file_open(&f.step, &f.file, f.loop, &f.scope, f.path, PRO_FILE_READ, 0, on_opened);
 }
 
 static void on_changes(pro_op *op)
@@ -123,6 +173,5 @@ int main(int argc, char **argv)
         return 1;
     }
     pro_loop_run(f.loop);
-    if (f.file) fclose(f.file);
     return pro_loop_free(f.loop) == PRO_OK ? 0 : 1;
 }

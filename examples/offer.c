@@ -21,9 +21,10 @@ struct client {
 static pro_loop    *loop;
 static pro_scope    clients;
 static pro_listener listener;
-static pro_op       accept_op, stop_op;
-static FILE        *file;
-static int          given, cut;
+static pro_file     file;
+static pro_op       open_op, accept_op, term_op, interrupt_op;
+static pro_address  address;
+static int          given, cut, failed;
 
 static void on_drained(pro_scope *scope) { free(pro_container_of(scope, struct client, scope)); }
 
@@ -59,46 +60,62 @@ static void on_accepted(pro_op *op)
         return;
     }
     c->op.user = c;
-    c->copy = (pro_copy){.file = fileno(file), .len = PRO_COPY_ALL};
+    c->copy = (pro_copy){.file = pro_file_descriptor(&file), .len = PRO_COPY_ALL};
     pro_copy_file(&c->op, &c->sock, &c->copy, on_copied);
 }
 
 static void on_closed(pro_op *op) { (void)op; }
 
+/* Nobody uses the file any more. */
+static void on_all_gone(pro_scope *scope)
+{
+    (void)scope;
+    pro_file_close(&open_op, &file, on_closed);
+}
+
 static void on_signal(pro_op *op)
 {
+    if (op->error != PRO_OK) return;
+    pro_cancel(op == &term_op ? &interrupt_op : &term_op);
     pro_listener_close(op, &listener, on_closed);
     pro_scope_drain(&clients, pro_loop_now(loop) + PRO_SEC);
 }
 
-int main(int argc, char **argv)
+static void on_opened(pro_op *op)
 {
-    pro_address address;
-    char        text[PRO_ADDRESS_TEXT_MAX];
-    if (argc != 3 || pro_address_parse(&address, argv[1]) != PRO_OK) {
-        fprintf(stderr, "usage: offer ADDRESS FILE\n");
-        return 2;
-    }
-    file = fopen(argv[2], "rb");
-    if (!file) {
-        perror(argv[2]);
-        return 1;
-    }
-    int error = pro_loop_new(&loop, NULL);
+    char text[PRO_ADDRESS_TEXT_MAX];
+    int  error = op->error;
     if (error == PRO_OK) error = pro_listen(&listener, loop, NULL, &address, NULL);
     if (error != PRO_OK) {
-        fprintf(stderr, "offer: cannot listen: %s\n", pro_error_text(error));
-        return 1;
+        fprintf(stderr, "offer: %s\n", pro_error_text(error));
+        failed = 1;
+        if (op->error == PRO_OK) pro_file_close(op, &file, on_closed);
+        return;
     }
     pro_listener_local(&listener, &address);
     pro_address_format(&address, text, sizeof text);
     printf("offer: listening on %s\n", text);
     fflush(stdout);
-    pro_scope_init(&clients, loop, NULL, NULL);
     pro_accept_multi(&accept_op, &listener, on_accepted);
-    pro_signal_wait(&stop_op, loop, SIGTERM, on_signal);
+    pro_signal_wait(&term_op, loop, SIGTERM, on_signal);
+    pro_signal_wait(&interrupt_op, loop, SIGINT, on_signal);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3 || pro_address_parse(&address, argv[1]) != PRO_OK) {
+        fprintf(stderr, "usage: offer ADDRESS FILE\n");
+        return 2;
+    }
+    int error = pro_loop_new(&loop, NULL);
+    if (error != PRO_OK) {
+        fprintf(stderr, "offer: %s\n", pro_error_text(error));
+        return 1;
+    }
+    pro_scope_init(&clients, loop, NULL, on_all_gone);
+    pro_file_open(&open_op, &file, loop, NULL, argv[2], PRO_FILE_READ, 0, on_opened);
     pro_loop_run(loop);
-    printf("offer: given %d times, cut short %d times\n", given, cut);
-    fclose(file);
-    return pro_loop_free(loop) == PRO_OK ? 0 : 1;
+    if (!failed) printf("offer: given %d times, cut short %d times\n", given, cut);
+    pro_scope_close(&clients);
+    return pro_loop_free(loop) == PRO_OK && !failed ? 0 : 1;
 }

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,59 @@ def a_drain_finishes_what_was_started():
         equal(harness.recv_all(sock), b"done\n", "what follows the signal")
     status, lines = server.wait()
     equal((status, lines[-1]), (0, "drain: 5 started, 5 done, 0 canceled"), "its end")
+
+
+@case
+def follow_prints_what_is_added_whatever_becomes_of_the_file():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+
+        def add(text, to=path):
+            with open(to, "a", encoding="ascii") as file:
+                file.write(text + "\n")
+
+        add("before")
+        program = harness.Program(*command("bin/examples/follow.exe", path))
+        program.wait_output("^before\\r?$")
+        for i in range(100):
+            add(f"line {i}")
+        program.wait_output("^line 99\\r?$")
+        os.rename(path, path + ".1")
+        add("new file")
+        program.wait_output("^new file\\r?$")
+        add("late", path + ".1")  # nobody looks there any more
+        os.truncate(path, 0)
+        add("cut")
+        program.wait_output("^cut\\r?$")
+        os.unlink(path)
+        add("once more")
+        program.wait_output("^once more\\r?$")
+        program.signal(signal.SIGINT)
+        status, lines = program.wait()
+    want = ["before"] + [f"line {i}" for i in range(100)] + ["new file", "cut", "once more"]
+    equal((status, [line.rstrip("\r") for line in lines]), (0, want), "what it printed")
+
+
+@case
+def offer_gives_the_file_to_everybody():
+    content = harness.random_bytes(7000001)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        server = serve("offer", file.name)
+        slow, early = server.connect(), server.connect()
+        equal(len(harness.recv_exactly(early, 1000)), 1000, "the beginning")
+        early.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        early.close()
+        server.wait_output("after [0-9]+ bytes")
+        for _ in range(3):
+            with server.connect() as sock:
+                check(harness.recv_all(sock) == content, "other bytes came")
+        check(harness.recv_all(slow) == content, "other bytes came to who was slow")
+        slow.close()
+        server.signal(signal.SIGINT)
+        status, lines = server.wait()
+        equal((status, lines[-1].rstrip("\r")), (0, "offer: given 4 times, cut short 1 times"), "its end")
 
 
 @case
