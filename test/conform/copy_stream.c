@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/files.h"
 #include "lib/net.h"
+#include "lib/world.h"
 
 enum { KEY = 91, LOST_MAX = 256 << 10 };
 
@@ -649,4 +651,59 @@ CONFORM(streams_that_are_no_tcp_are_copied_too)
         t_close(loop, sink(l));
         t_pair_close(loop, in);
     }
+}
+
+/* A file that is a stream is read and written by the pool, where it stands, and moves on. */
+CONFORM(a_file_is_a_source_and_a_sink_of_a_stream_like_all_others)
+{
+    enum { LEN = 300001, MAX = 200000 };
+    pro_loop   *loop = t_loop();
+    const char *dir = t_dir(loop), *from = t_in(dir, "from"), *to = t_in(dir, "to");
+    char       *buf = t_alloc(LEN);
+    t_file_make(from, LEN, KEY);
+    t_file_make(to, 0, KEY);
+    intptr_t fds[2] = {t_open(from), t_open(to)};
+
+    /* From a file to a socket: so many bytes, then what is left of it. */
+    line *l = line_of(t_new(t_pair), t_pair_new(loop), MAX), *rest = t_new(line);
+    CHECK_ERROR(pro_socket_adopt(source(l), loop, NULL, fds[0]), PRO_OK);
+    *rest = *l;
+    rest->op = t_new_op();
+    rest->flow = (pro_flow){.max = PRO_COPY_ALL};
+    start(l);
+    start(rest);
+    t_op *all = receive(far(l), buf, LEN);
+    t_wait_count(loop, &all->done, 1);
+    t_wait_count(loop, &rest->op->done, 1);
+    CHECK_DONE(l->op, PRO_OK, MAX);
+    CHECK_DONE(rest->op, PRO_OK, LEN - MAX);
+    CHECK_FILL(buf, LEN, KEY, 0);
+
+    /* From a socket to a file, until the end of the stream. */
+    line *back = line_of(t_pair_new(loop), t_new(t_pair), PRO_COPY_ALL);
+    CHECK_ERROR(pro_socket_adopt(sink(back), loop, NULL, fds[1]), PRO_OK);
+    start(back);
+    t_op *sent = send_all(near(back), buf, LEN), *shut = t_new_op();
+    pro_shutdown(&shut->op, near(back), t_done);
+    t_wait_count(loop, &back->op->done, 1);
+    CHECK_DONE(sent, PRO_OK, LEN);
+    CHECK_DONE(back->op, PRO_OK, LEN);
+    CHECK_EQ(t_file_size(to), LEN);
+    t_file_check(to, LEN, KEY, 0);
+
+    /* Both stand at their ends: nothing is left to take. */
+    line *none = t_new(line);
+    none->in = l->in;
+    none->out = back->out;
+    none->op = t_new_op();
+    none->flow = (pro_flow){.max = 1};
+    start(none);
+    t_wait_count(loop, &none->op->done, 1);
+    CHECK_DONE(none->op, PRO_EOF, 0);
+    CHECK_EQ(none->flow.end, PRO_FLOW_FROM);
+    t_close(loop, source(l));
+    t_close(loop, sink(back));
+    t_pair_close(loop, l->out);
+    t_pair_close(loop, back->in);
+    t_dir_remove(loop, dir);
 }
