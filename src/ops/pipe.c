@@ -44,8 +44,8 @@ int pro_socket_standard(pro_socket *s, pro_loop *loop, pro_scope *scope, pro_sta
 {
     PRI_CHECKED_CALLER();
     const pri_net *net = pri_net_of(loop);
-    if (!net->standard) return PRO_ENOTSUP;
     if ((int)which < PRO_STDIN || which > PRO_STDERR) return PRO_EINVAL;
+    if (!net->standard) return PRO_ENOTSUP;
     if (pri_is_closing(loop, scope)) return PRO_ECANCELED;
     int      is_shared;
     intptr_t fd = net->standard(&loop->env, (int)which, &is_shared);

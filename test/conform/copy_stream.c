@@ -102,8 +102,10 @@ static line *stuck(pro_loop *loop)
     t_op *first = receive(far(l), byte, 1);
     t_wait_count(loop, &first->done, 1);
     CHECK_DONE(first, PRO_OK, 1);
-    while (l->flow.taken == l->flow.copied && l->op->done == 0) t_turn(loop);
-    for (int i = 0; i < 20; i++) t_poll(loop);
+    do { /* until it stays so: what was taken and did not go finds no room */
+        while (l->flow.taken == l->flow.copied && l->op->done == 0) t_turn(loop);
+        for (int i = 0; i < 4; i++) t_settle(loop);
+    } while (l->flow.taken == l->flow.copied && l->op->done == 0);
     return l;
 }
 

@@ -163,7 +163,7 @@ static struct world {
     struct place *places[PLACES_MAX];
     int           place_count;
     struct task  *spent;
-    bool          over, inside, has_all, has_pipes;
+    bool          over, inside, has_all;
     uint64_t      serial;
     long          initiated[KIND_COUNT], completed[KIND_COUNT], fine[KIND_COUNT], all, more;
     long          ways[WAY_COUNT], late, reused, freed, places_made, scopes_closed, spawned;
@@ -241,7 +241,7 @@ static void drained(pro_scope *scope)
 static int open_stream(struct world *w, struct place *place, uint64_t *dice)
 {
     pro_socket *a = place->ends[0], *b = place->ends[1];
-    place->is_pipe = w->has_pipes && below(dice, 3) == 0;
+    place->is_pipe = below(dice, 3) == 0;
     int error = place->is_pipe ? pro_pipe_pair(a, b, w->loop, &place->scope)
                                : pro_socket_pair(a, b, w->loop, &place->scope);
     if (error == PRO_ENOTSUP && !w->has_all) { /* a connection, and no readiness */
@@ -254,8 +254,9 @@ static int open_stream(struct world *w, struct place *place, uint64_t *dice)
     }
     if (error != PRO_OK) return error;
     error = pro_pollable_open(&place->pollable, w->loop, &place->scope, pro_socket_descriptor(a));
-    if (error != PRO_EBADF || !place->is_pipe || w->has_all) return error;
-    place->closing[2] = true; /* a pipe has no readiness here */
+    bool is_none = error == PRO_ENOTSUP || (error == PRO_EBADF && place->is_pipe);
+    if (!is_none || w->has_all) return error;
+    place->closing[2] = true; /* it has no readiness here */
     place->closed = 1;
     return PRO_OK;
 }
@@ -817,7 +818,6 @@ static void world_new(struct world *w)
     w->loop = t_loop();
     const char *engine = pro_loop_engine(w->loop);
     w->has_all = strcmp(engine, "uring") == 0 || strcmp(engine, "epoll") == 0;
-    w->has_pipes = w->has_all || strcmp(engine, "iocp") == 0;
     w->address = t_listen(w->loop, &w->listener);
     pro_accept_multi(&w->accept, &w->listener, not_taken);
     snprintf(w->port, sizeof w->port, "%u", w->address.port);

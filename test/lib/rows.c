@@ -68,6 +68,7 @@ static const struct row sim[] = {
     {"a_scope_waits_for_a_function_that_runs", itself},
     {"beyond_its_queue_the_pool_is_busy_and_the_waiting_form_waits", itself},
     {"as_many_functions_run_at_once_as_there_may_be_threads", itself},
+    {"a_pipe_of_another_program_is_a_stream_like_ours", "a world has no other programs"},
     {"busy_streams_do_not_starve_a_quiet_one", room},
     {"a_poll_completes_when_there_is_something_to_read", readiness},
     {"a_poll_is_level_triggered", readiness},

@@ -31,8 +31,9 @@ void   t_close_fd(intptr_t fd);
 /* Are there signals between processes, numbers of descriptors, /proc? */
 bool t_is_posix(void);
 
-/* Two ends of a pipe as other programs make them: their calls wait. */
-void t_pipe(intptr_t fds[2]);
+/* Two ends of a pipe as other programs make them: their calls wait.  false: in a simulated world, which has
+ * none. */
+bool t_pipe(intptr_t fds[2]);
 
 /* A program that takes "sh", "-c", a script and its arguments: the shell, or what stands for it. */
 const char *t_shell(void);

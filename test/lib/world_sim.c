@@ -28,6 +28,8 @@ static void on_over(pro_op *op) { *(bool *)op->user = true; }
 
 #define LOOP (t_world_here()->near_loop)
 
+bool sim_is_here(void) { return t_world_here() != NULL; }
+
 bool sim_path(const char *name, char *path, size_t size)
 {
     if (!t_world_here()) return false;

@@ -15,5 +15,6 @@ bool sim_remove(const char *path);
 bool sim_open(const char *path, intptr_t *fd);
 bool sim_pattern_file(const char *path, size_t len, unsigned key, intptr_t *fd);
 bool sim_close_fd(intptr_t fd);
+bool sim_is_here(void);
 
 #endif

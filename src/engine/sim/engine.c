@@ -50,7 +50,7 @@ static unsigned char *first_piece(const pri_step *step, size_t *len)
         bool            is_none = side->first == side->count; /* an empty datagram */
         bytes = is_none ? NULL : side->vecs[side->first].base;
         *len = is_none ? 0 : side->vecs[side->first].len;
-    } else if (step->flags & PRI_STEP_BY_CALL) {
+    } else if (step->flags & PRI_STEP_BY_CALL && step->handle->pri_kind == PRI_DATAGRAM) {
         const pro_message *messages = step->data;
         bytes = messages->buf;
         *len = messages->len;

@@ -51,8 +51,10 @@ static int net_adopt(const pro_env *env, intptr_t fd, int nonblocking)
 
 static int net_look(const pro_env *env, intptr_t fd)
 {
-    const sim_open *file = file_of(env, fd);
-    if (!file) return socket_of(env, fd) ? 0 : -PRI_SIM_EBADF;
+    const sim_open   *file = file_of(env, fd);
+    const sim_socket *s = socket_of(env, fd);
+    if (s) return pri_sim_look(s);
+    if (!file) return -PRI_SIM_EBADF;
     uint32_t access = file->flags & (PRO_FILE_READ | PRO_FILE_WRITE);
     int      what = PRI_OS_PLAIN | PRI_OS_FILE;
     if (access == PRO_FILE_WRITE) what |= PRI_OS_NO_READ;
@@ -148,6 +150,7 @@ void pri_sim_close(pro_sim *w, sim_socket *s, bool abortive)
 {
     if (s->state == SOCK_LISTENING) pri_sim_stop_listening(w, s);
     if (s->flags & SOCK_BOUND) unlink_bound(w, s);
+    if (s->flags & SOCK_READER) pri_sim_reader_gone(w, s);
     sim_socket *peer = pri_sim_socket(w, s->peer);
     if (peer) {
         bool is_unread = s->pipe.readable > 0;
@@ -178,6 +181,7 @@ static int net_local(const pro_env *env, intptr_t fd, pro_address *address)
     if (fault) return fault;
     const sim_socket *s = socket_of(env, fd);
     if (!s) return -PRI_SIM_EBADF;
+    if (s->flags & SOCK_PAIR) return -PRI_SIM_EAFNOSUPPORT;
     *address = s->flags & SOCK_DATAGRAM ? pri_sim_datagram_local(s) : s->local;
     return 0;
 }
@@ -189,6 +193,7 @@ static int net_peer(const pro_env *env, intptr_t fd, pro_address *address)
     const sim_socket *s = socket_of(env, fd);
     if (!s) return -PRI_SIM_EBADF;
     if (s->state != SOCK_CONNECTED) return -PRI_SIM_ENOTCONN;
+    if (s->flags & SOCK_PAIR) return -PRI_SIM_EAFNOSUPPORT;
     *address = s->remote;
     return 0;
 }
@@ -207,6 +212,7 @@ static int net_set(const pro_env *env, intptr_t fd, int option, int value)
     if (fault) return fault;
     sim_socket *s = socket_of(env, fd);
     if (!s) return -PRI_SIM_EBADF;
+    if (s->flags & SOCK_PAIR) return -PRI_SIM_EOPNOTSUPP;
     uint16_t flag = option == PRI_OPT_REUSE_PORT ? SOCK_REUSE_PORT
                     : option == PRI_OPT_V6ONLY   ? SOCK_V6ONLY
                                                  : 0;
@@ -283,6 +289,7 @@ const pri_net pri_sim_net = {
     .peer = net_peer,
     .lookup = net_lookup,
     .look = net_look,
+    .pair = pri_sim_pair,
     .set = net_set,
     .get = net_get,
     .associate = net_associate,
@@ -325,6 +332,7 @@ static const struct {
 
 int pri_sim_system_error(int error)
 {
+    if (!error) return 0;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (numbers[i].ours == error) return numbers[i].system;
     return 0;

@@ -9,6 +9,11 @@
 
 extern const pri_net pri_sim_net;
 
+/* pair.c: pri_net.pair; what is no socket, as pri_net.look says it; the reading end of a pipe closes. */
+int  pri_sim_pair(const pro_env *env, int what, int nonblocking, intptr_t fds[2]);
+int  pri_sim_look(const sim_socket *s);
+void pri_sim_reader_gone(pro_sim *w, sim_socket *reader);
+
 #if defined(_WIN32)
 #define PRI_SIM_NUMBER(name, wsa) (wsa)
 #else

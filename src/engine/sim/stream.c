@@ -238,7 +238,8 @@ void pri_sim_arrive(pro_sim *w, sim_socket *s)
             pri_sim_break(w, s, is_quiet ? PRO_OK : PRO_ECONNRESET);
             return;
         }
-        if (segment.len && !w->healed && pri_sim_strikes(w, &s->stream, PRO_SIM_RESET)) {
+        if (segment.len && !w->healed && !(s->flags & SOCK_PAIR) &&
+            pri_sim_strikes(w, &s->stream, PRO_SIM_RESET)) {
             break_both(w, s);
             return;
         }

@@ -6,6 +6,7 @@
  *   stream.c   TCP: bytes on the way, ends and resets
  *   connect.c  TCP: connecting
  *   datagram.c UDP
+ *   pair.c     pairs and pipes
  *   net.c      the synchronous calls: open, bind, listen, close
  *   jobs.c     blocking work
  *   disk.h     files: the disk of a node, and the files that it is made of
@@ -140,7 +141,10 @@ enum {
     SOCK_SILENT = 0x100, /* its peer's machine is down: nothing answers */
     SOCK_DATAGRAM = 0x200,
     SOCK_BROADCAST = 0x400,
-    SOCK_NO_GROUP_LOOP = 0x800
+    SOCK_NO_GROUP_LOOP = 0x800,
+    SOCK_PAIR = 0x1000, /* made with its peer: no addresses */
+    SOCK_READER = 0x2000,
+    SOCK_WRITER = 0x4000 /* of a pipe */
 };
 
 typedef struct sim_script {
