@@ -875,6 +875,17 @@ static bool is_lacking(const struct world *w, long count)
     return false;
 }
 
+/* Before more of them: what a slow disk has still to do, as long as it does some of it. */
+static void wait_for_files(struct world *w)
+{
+    for (int i = 0; i < KIND_COUNT; i++) {
+        bool is_of_files = kinds[i].sort == ON_FILE || i == PATH_STAT || i == PATH_READ;
+        for (int turns = 0; turns < 1000 && is_of_files && w->initiated[i] > w->completed[i];
+             turns++)
+            t_turn(w->loop);
+    }
+}
+
 /* That the program was what it is said to be. */
 static void check_shares(const struct world *w)
 {
@@ -902,6 +913,7 @@ CONFORM(operations_of_every_other_kind_complete_once)
             place_new(w, (enum sort)(1 + below(&dice, SORT_COUNT - 1)), &dice);
         for (unsigned i = 0, n = 1 + below(&dice, 8); i < n; i++) initiate(w, task_new(w), &dice);
         if (below(&dice, 16) == 0) give_leases(w);
+        if (w->all >= count) wait_for_files(w);
         /* Turns that would wait need something that is sure to come. */
         if (below(&dice, 4) == 0) {
             struct task *tick = task_new(w);
