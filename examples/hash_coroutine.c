@@ -4,8 +4,7 @@
  *
  * What to see here: 16 coroutines take paths from one list and read, each its own file in straight lines;
  * what computes (the hash of a part) goes to the pool of threads, so that the loop goes on meanwhile; a
- * timer shows how far it is.  The memory that is read into is registered with the loop: one call before,
- * one after, and reads are what they were, only cheaper where the system can.  Output is in the order in which files are done; the hash is 64-bit FNV-1a. */
+ * timer shows how far it is.  Output is in the order in which files are done; the hash is 64-bit FNV-1a. */
 #include <proactor.h>
 
 #include <stdbool.h>
@@ -147,15 +146,12 @@ int main(int argc, char **argv)
     for (int i = argc - 1; i > with_progress; i--) add("", argv[i]);
     int   error = pro_loop_new(&loop, NULL);
     part *parts = malloc(WORKERS * sizeof *parts);
-    if (parts && error == PRO_OK) /* it may be refused (ulimit -l), and then it is as any other */
-        (void)pro_memory_register(loop, parts, WORKERS * sizeof *parts);
     for (int i = 0; i < WORKERS && parts && error == PRO_OK; i++)
         error = pro_go(pro_loop_scope(loop), work, &parts[i], NULL);
     if (with_progress && error == PRO_OK)
         error = pro_go(pro_loop_scope(loop), show_progress, NULL, NULL);
     if (error != PRO_OK || !parts) return 1;
     if (pro_loop_run(loop) < 0) return 1;
-    (void)pro_memory_unregister(loop, parts); /* before it goes */
     free(parts);
     return pro_loop_free(loop) != PRO_OK || failures > 0;
 }

@@ -11,7 +11,8 @@
  * pro_loop_stats counts both.
  *
  * Registered memory: for each read and write the system looks for the pages behind the buffer, and holds on
- * to them until it is over.  Of memory that a program registers it does so once.  docs/guide/files.md.
+ * to them until it is over, if it does not copy.  Of memory that a program registers it does so once, beforehand:
+ * docs/guide/files.md.
  *
  * Thread, for all of it: the loop's. */
 #ifndef PROACTOR_MEMORY_H
@@ -47,9 +48,10 @@ PRO_API void pro_sendv_zerocopy_at(const char *site, pro_op *op, pro_socket *s, 
 #define PRO_MEMORY_REGIONS_MAX 16384 /* of a loop; one of several GiB counts once for each */
 
 /* Register bytes of memory at base with a loop.  From now on those reads and writes of files, and those
- * zero-copy sends, of this loop whose memory lies inside of one such region are cheaper, by themselves, and
- * otherwise what they are; those over several pieces, if all of these lie in one region (Linux 6.15).  What
- * lies in none, in two, or across a border of GiB from base, is as ever.  Engines other than io_uring gain
+ * zero-copy sends, of this loop whose memory lies inside of one such region have a cheaper form, by
+ * themselves, and are otherwise what they are; those over several pieces, if all of these lie in one region
+ * (Linux 6.15).  What is gained is the work on pages: much past the page cache, nothing where bytes are copied.  What
+ * lies in no region, in two, or across a border of GiB from base, is as ever.  Engines other than io_uring gain
  * nothing by it, and there it succeeds all the same: pro_loop_explain says so, and registered_bytes and
  * registered_transfers in pro_loop_stats say what is in force.
  *

@@ -471,5 +471,30 @@ def hash_coroutine_hashes_a_tree(engine):
         check("no such file" in done.stderr, done.stderr)
 
 
+@case_per_engine
+def compare_coroutine_finds_the_first_difference(engine):
+    size = 3 * 1024 * 1024 + 777
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("a", "b")]
+        content = harness.random_bytes(size)
+        for at, last, status, text in [
+                (None, None, 0, f"equal, {size} bytes"), (size - 1, None, 1, f"different from byte {size - 1} on"),
+                (300000, 2000000, 1, "different from byte 300000 on")]:
+            other = bytearray(content)
+            for i in (at, last):
+                if i is not None:
+                    other[i] ^= 1
+            for path, data in zip(paths, (content, other)):
+                with open(path, "wb") as file:
+                    file.write(data)
+            done = run("compare_coroutine", engine, *paths)
+            equal((done.returncode, done.stdout), (status, text + "\n"), "what it says")
+        os.truncate(paths[1], 1000)
+        done = run("compare_coroutine", engine, *paths)
+        equal((done.returncode, done.stdout), (1, "different from byte 1000 on\n"), "a shorter file")
+        done = run("compare_coroutine", engine, paths[0], os.path.join(folder, "none"))
+        equal((done.returncode, "no such file" in done.stderr), (2, True), "a file that is not there")
+
+
 if __name__ == "__main__":
     harness.main()
