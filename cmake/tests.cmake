@@ -177,7 +177,7 @@ if(NOT WIN32)
     pro_test(unit-streams SOURCES test/unit/streams.c LINK ${test_libs} CONFIGS release asan)
     pro_test(unit-system_posix SOURCES test/unit/system_posix.c LINK ${test_libs}
         CONFIGS release asan tsan clang)
-    foreach(name ring memory)
+    foreach(name ring memory child)
         pro_test(unit-${name}_posix SOURCES test/unit/${name}_posix.c LINK ${test_libs}
             CONFIGS release asan)
     endforeach()

@@ -55,6 +55,10 @@ PRO_API int pro_socket_credentials(const pro_socket *s, pro_credentials *who);
 
 /* ---- Handles -------------------------------------------------------------------------------- */
 
+/* Over streams only, which say who is there before anything is taken from them.  A datagram comes from whoever
+ * knows the name, and its handles would be in this process before it is known from whom: who wants that polls
+ * the datagram's descriptor (poll.h) and calls recvmsg for himself; a plain receive never takes any. */
+
 /* The most that go with one send. */
 #define PRO_HANDLES_MAX 16
 
