@@ -79,6 +79,13 @@ if(sources)
             pro_step(mask-${word} CONFIGS release
                 COMMAND $<TARGET_FILE:conform> --engine=uring --mask=${word} --only=registered)
         endforeach()
+        # Buffers picked late in place of by the kernel, and receives that are begun for each piece.
+        foreach(word buffer_ring multishot_recvmsg multishot_recv)
+            foreach(only lease datagram bound every_other)
+                pro_step(mask-${word}-${only} CONFIGS release COMMAND $<TARGET_FILE:conform>
+                    --engine=uring --mask=${word} --only=${only})
+            endforeach()
+        endforeach()
         # Sockets in slots of the ring: all of them; few, so that most have descriptors; and a table that a
         # restricted ring, coroutines and shards have, too.
         pro_step(conform-slots CONFIGS release asan COMMAND $<TARGET_FILE:conform> --engine=uring

@@ -18,7 +18,8 @@ enum { ENGINES = sizeof engines / sizeof engines[0], REAL = ENGINES - 1 };
 
 static const uint32_t queue_len_default = 256, queue_len_max = 32768, batch_max_max = 65536,
                       pool_threads_max_max = 1024;
-static const size_t zerocopy_min_default = 65536; /* docs/guide/copying.md */
+static const size_t   zerocopy_min_default = 65536;   /* docs/guide/copying.md */
+static const uint32_t undelivered_max_default = 1024; /* docs/guide/buffers.md */
 
 void pro_loop_options_init_for(uint32_t version, pro_loop_options *options)
 {
@@ -169,6 +170,8 @@ int pro_loop_new_for(uint32_t version, pro_loop **loop, const pro_loop_options *
         .pool_threads_max = options.pool_threads_max ? options.pool_threads_max : 4,
         .pool_queue_max = options.pool_queue_max ? options.pool_queue_max : 256,
         .fixed_slots = options.fixed_slots,
+        .undelivered_max =
+            options.undelivered_max ? options.undelivered_max : undelivered_max_default,
         .env = &env,
     };
     return choose(loop, options.engine, &mine, faults, &why);

@@ -3,7 +3,8 @@
  * A receive with a buffer of its own holds that memory for as long as it waits: a hundred thousand idle
  * connections hold a hundred thousand buffers.  A leased receive names a pool instead; the kernel
  * (io_uring: a provided-buffer ring) or the engine (epoll, IOCP) picks a free buffer as data arrives.  And since
- * a buffer need not be named beforehand, one operation can go on receiving: pro_recv_multi.
+ * a buffer need not be named beforehand, one operation can go on receiving: pro_recv_multi, and of datagrams
+ * pro_recv_from_multi.
  *
  *     pool --a completion--> leased --the handler returns, or pro_lease_give--> pool
  *
@@ -11,15 +12,23 @@
  * buffer goes back by itself, unless pro_lease_take made it the caller's, until pro_lease_give.  A lease
  * belongs to its pool, and outlives cancel, close and the last completion of the operation.
  *
- * No buffer free: the operation ends with PRO_ENOBUFS.  Nothing is lost, the bytes stay in the socket.
+ * All buffers leased: the operation ends with PRO_ENOBUFS.  Nothing is lost, the bytes stay in the socket.
  * Initiating again at once would most likely only say so again: pro_buffers_wait completes when there is
  * one.
+ *
+ * The bound.  Of one pool no more buffers than undelivered_max (pro_loop_options; by default 1024) ever hold what
+ * was received and whose handler has not begun, however much the peers send and however long a handler takes; so
+ * after a cancel or a close there come no more than that, either.  At the bound all receives of the pool
+ * pause, and go on by themselves as handlers run; what comes meanwhile stays in the sockets.  There a stream waits for its
+ * peer, and loses nothing; of datagrams the system drops those for which a socket has no room
+ * (PRO_OPT_RECV_BUFFER), and tells nobody.
  *
  * Thread, for all of it: the loop's. */
 #ifndef PROACTOR_BUFFERS_H
 #define PROACTOR_BUFFERS_H
 
 #include <proactor/base.h>
+#include <proactor/datagram.h>
 #include <proactor/net.h>
 #include <proactor/op.h>
 
@@ -49,8 +58,8 @@ typedef struct pro_lease {
     uint32_t     pri_id;
 } pro_lease;
 
-/* Inside the handler of a leased receive with PRO_OK: the op->value bytes; NULL if there are none, or
- * they were taken. */
+/* Inside the handler of a leased receive with PRO_OK: the op->value bytes (of an empty datagram none, but its
+ * buffer); NULL if there is nothing, or it was taken. */
 PRO_API void *pro_lease_peek(const pro_op *op);
 
 /* There as well, before op is used again: the buffer is the caller's.  Returns PRO_OK; PRO_EINVAL if
@@ -71,6 +80,22 @@ PRO_API void pro_recv_leased(pro_op *op, pro_socket *s, pro_buffers *buffers, pr
  * There is no other back-pressure than the pool: who cannot keep up cancels, and receives again later. */
 PRO_API void pro_recv_multi(pro_op *op, pro_socket *s, pro_buffers *buffers, pro_handler *done);
 
+/* So many bytes at the beginning of a buffer are where a datagram's sender stands; the rest is for its data, which a
+ * lease points to. */
+#define PRO_DATAGRAM_HEAD 128
+
+/* Receive datagrams until it ends: one completion with PRO_OK, PRO_MORE and a lease for each of them, in the order in
+ * which the system has them; then one without PRO_MORE: PRO_ECANCELED, PRO_ETIMEDOUT, PRO_ENOBUFS,
+ * PRO_ECONNREFUSED (the peer's, of a connected socket), or another error; none of these loses any that the
+ * system had taken.  value is the length, 0 for an empty one, which has a buffer, too; PRO_TRUNCATED in op->flags: it was
+ * longer than a buffer of the pool less PRO_DATAGRAM_HEAD, and what did not fit is lost.
+ * *from (it may be NULL) is who sent it, written before each handler; of Unix sockets pro_received_name
+ * has the name, if there is a from.
+ * Ours until the last handler: op, from.  Errors, beside those of pro_recv_from: PRO_EINVAL, for a pool whose
+ * buffers have no room behind the head. */
+PRO_API void pro_recv_from_multi(pro_op *op, pro_datagram *d, pro_buffers *buffers,
+                                 pro_address *from, pro_handler *done);
+
 /* Complete PRO_OK when a buffer is free: at once if one is now.  Those that wait are served in order, one
  * for each buffer that comes back; another receive may be quicker to take it.
  * Ours until the handler: op.  Errors: PRO_ECANCELED, PRO_ETIMEDOUT. */
@@ -81,12 +106,15 @@ PRO_API void pro_recv_leased_at(const char *site, pro_op *op, pro_socket *s, pro
                                 pro_handler *done);
 PRO_API void pro_recv_multi_at(const char *site, pro_op *op, pro_socket *s, pro_buffers *buffers,
                                pro_handler *done);
+PRO_API void pro_recv_from_multi_at(const char *site, pro_op *op, pro_datagram *d,
+                                    pro_buffers *buffers, pro_address *from, pro_handler *done);
 PRO_API void pro_buffers_wait_at(const char *site, pro_op *op, pro_buffers *buffers,
                                  pro_handler *done);
 
 #ifndef PRO_NO_SITES
 #define pro_recv_leased(...) pro_recv_leased_at(PRO_SITE, __VA_ARGS__)
 #define pro_recv_multi(...) pro_recv_multi_at(PRO_SITE, __VA_ARGS__)
+#define pro_recv_from_multi(...) pro_recv_from_multi_at(PRO_SITE, __VA_ARGS__)
 #define pro_buffers_wait(...) pro_buffers_wait_at(PRO_SITE, __VA_ARGS__)
 #endif
 

@@ -65,6 +65,8 @@ typedef struct pro_loop_options {
     uint32_t fixed_slots; /* at most so many sockets without a descriptor; 0: none.  See below */
     size_t
         zerocopy_min; /* bytes from which on pro_send_zerocopy (memory.h) makes no copy; 0: 64 KiB */
+    uint32_t undelivered_max; /* of a pool of buffers: received and not yet with a handler, at most
+                                 (buffers.h); 0: 1024 */
 } pro_loop_options;
 
 /* precise_timers.  No timer ever runs early; how late it runs is a matter of the system.  On Linux it

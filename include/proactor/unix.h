@@ -90,7 +90,7 @@ PRO_API int pro_datagram_connect_unix(pro_datagram *d, const char *name);
 PRO_API void pro_send_to_unix(pro_op *op, pro_datagram *d, const void *buf, size_t len,
                               const char *name, pro_handler *done);
 
-/* Inside the handler of a pro_recv_from or pro_recvv_from that was given a from, before op is used
+/* Inside a handler of a pro_recv_from, pro_recvv_from or pro_recv_from_multi that was given a from, before op is used
  * again: the name of who sent, as text; empty: it has none.  Returns PRO_OK, or PRO_EINVAL elsewhere. */
 PRO_API int pro_received_name(const pro_op *op, char *buf, size_t size);
 

@@ -99,6 +99,7 @@ FORMS = [
 # Initiating functions without a form, and why.
 WITHOUT = {
     "recv_multi": "completes many times; a loop of pro_await_recv_leased is its form",
+    "recv_from_multi": "completes many times; a loop of pro_await_recv_from is its form",
     "accept_multi": "completes many times; a loop of pro_await_accept is its form",
     "post": "its handler may run on another loop's thread; on one's own loop: pro_yield",
 }

@@ -46,7 +46,7 @@ typedef enum pri_step_kind {
     PRI_STEP_JOB = 9,  /* data = an argument, len = a pri_job_fn; value = its result: job.h */
     /* Of an engine with PRI_CAPS_LEASE.  data = a pool of buffers (core/buffers.h), multishot with
      * PRI_STEP_MULTI; as RECV, and with value > 0 the record names the buffer.  PRO_ENOBUFS: there are
-     * bytes, and no buffer. */
+     * bytes, and all buffers are leased. */
     PRI_STEP_RECV_LEASED = 11,
     /* Of an engine with PRI_CAPS_SEND_FILE.  len = a pro_copy, of which the next part is sent, at most
      * pri_copy_chunk (os/copy.h); value = bytes, 0: the end of the file.  PRO_ENOTSUP: not this one, of which
@@ -56,6 +56,10 @@ typedef enum pri_step_kind {
      * makes whenever the handle may be ready for it; value = what it said. */
     PRI_STEP_TRY_OUT = 8,
     PRI_STEP_TRY_IN = 13,
+    /* The same on a datagram handle, always with PRI_STEP_MULTI; len is the core's.  Each record with PRO_OK names
+     * a buffer, in which the datagram stands behind a pri_os_head; value = its bytes, perhaps 0; with
+     * PRI_RECORD_TRUNCATED if there were more. */
+    PRI_STEP_RECV_FROM_LEASED = 15,
     PRI_STEP_KINDS
 } pri_step_kind;
 
@@ -63,6 +67,14 @@ typedef enum pri_step_kind {
  * the loop's engine (PRI_CAPS_SLOTS).  Only that engine and pro_loop.net know what to do with it. */
 #define PRI_SLOT (INT64_C(1) << 40)
 static inline bool pri_is_slot(intptr_t fd) { return (int64_t)fd >= PRI_SLOT; }
+
+/* Does it take its buffer from a pool? */
+static inline bool pri_step_is_leased(const pri_step *step)
+{
+    return (step->kind | 4) == PRI_STEP_RECV_FROM_LEASED;
+}
+
+_Static_assert((PRI_STEP_RECV_LEASED | 4) == PRI_STEP_RECV_FROM_LEASED, "the two that are leased");
 
 /* A call of ours in the place of a transfer, which never waits: a value, or a negated system number; -EAGAIN: not
  * now, when it is ready anew. */
@@ -129,6 +141,7 @@ typedef struct pri_side {
 #define PRI_STEP_FOLLOWED 0x20u /* with it: others wait behind it, so it ends on the general way */
 
 #define PRI_RECORD_MORE 1u
+#define PRI_RECORD_TRUNCATED 2u
 
 /* What happened to a step. */
 typedef struct pri_record {
@@ -137,7 +150,7 @@ typedef struct pri_record {
     int32_t   error;  /* PRO_OK or one of ours; PRO_ECANCELED for a step that cancel stopped */
     int32_t   system; /* the system's number behind error, positive; or 0 */
     uint32_t  flags;
-    uint32_t  lease; /* of a leased receive with value > 0: the number of the buffer */
+    uint32_t  lease; /* of a leased receive that got something: the number of the buffer */
 } pri_record;
 
 _Static_assert(sizeof(pri_record) == 32, "a record is half a cache line");
@@ -162,6 +175,7 @@ typedef struct pri_engine_options {
     size_t         zerocopy_min;
     uint32_t       pool_threads_max, pool_queue_max; /* > 0 */
     uint32_t       fixed_slots;                      /* 0: none */
+    uint32_t       undelivered_max;                  /* > 0; the core's */
     const pro_env *env;                              /* complete: no NULL function but fault */
 } pri_engine_options;
 
@@ -243,10 +257,11 @@ typedef struct pri_engine {
     /* Make a turn that waits, or the next one that would, return.  Any thread, signal handlers. */
     void (*wake)(pro_loop *loop);
 
-    /* Optional: hand a pool's buffers to the kernel, which then picks one as data arrives; take them
-     * back, with no step that would use them and all of them free; one is free again.  The first answers
-     * 0, or a negated number: then, as without it, the engine takes from the pool's free list. */
-    int (*buffers_lend)(pro_loop *loop, pro_buffers *buffers);
+    /* Optional: hand the first count of a pool's buffers to the kernel, which then picks one as data arrives;
+     * take them back, with no step that would use them and all of them free; hand it one more, but never more
+     * than count at a time, those that records name included.  The first answers 0, or a negated number:
+     * then, as without it, the engine takes from the pool's free list. */
+    int (*buffers_lend)(pro_loop *loop, pro_buffers *buffers, uint32_t count);
     void (*buffers_back)(pro_loop *loop, pro_buffers *buffers);
     void (*buffers_give)(pro_buffers *buffers, uint32_t id);
 

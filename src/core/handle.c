@@ -350,6 +350,8 @@ static void received(pro_loop *loop, pro_op *op, pri_side *side)
     op->pri_kernel_step.flags &= (uint8_t)~PRI_STEP_SIDE;
     loop->received.op = op;
     loop->received.side = side;
+    loop->received.name = side->from ? side->message.name : NULL;
+    loop->received.name_len = side->message.name_len;
     leave(op, error, op->value);
     pri_op_complete_flagged(op, error, op->value, side->message.is_truncated ? PRO_TRUNCATED : 0);
     loop->received.op = NULL;
@@ -394,7 +396,7 @@ static void accepted(pro_loop *loop, pro_op *op, const pri_record *record)
     loop->accepted.family = op->pri_kernel_step.handle->pri_family;
     if (record->flags & PRI_RECORD_MORE) {
         op->pri_correlation = ++loop->correlation_last; /* the root of a story of its own */
-        pri_op_complete_more(op, 0);
+        pri_op_complete_more(op, 0, PRO_MORE);
     } else {
         complete(op, PRO_OK, 0);
     }
@@ -412,12 +414,16 @@ void pri_handle_record(pro_loop *loop, pro_op *op, const pri_record *record)
         transferred(op, record);
         return;
     }
+    if (kind == PRI_OP_RECV_LEASED || kind == PRI_OP_RECV_MULTI) {
+        pri_buffers_record(loop, op, record);
+        return;
+    }
     if (is_message(kind)) {
         messaged(op, record);
         return;
     }
-    if (kind == PRI_OP_RECV_LEASED || kind == PRI_OP_RECV_MULTI) {
-        pri_buffers_record(loop, op, record);
+    if (kind == PRI_OP_RECV_FROM_MULTI) {
+        pri_buffers_datagram(loop, op, record);
         return;
     }
     if (kind == PRI_OP_SEND_ZEROCOPY) {

@@ -126,7 +126,9 @@ int pri_loop_create(pro_loop **out, const pri_engine *engine, const pri_engine_o
     pri_list_init(&loop->ready);
     pri_list_init(&loop->telling);
     pri_list_init(&loop->pools);
+    pri_list_init(&loop->paused);
     loop->zerocopy_min = options->zerocopy_min;
+    loop->undelivered_max = options->undelivered_max;
     update_now(loop);
     pri_wheel_init(&loop->timers, loop->now_ns, pri_op_before);
     pri_wheel_init(&loop->drains, loop->now_ns, NULL);

@@ -42,16 +42,23 @@ struct pro_loop {
     } accepted;
     struct {
         const pro_op *op;   /* whose handler may ask what came beside its data */
-        pri_side     *side; /* where that is */
+        pri_side     *side; /* where descriptors are, or NULL */
+        const void   *name; /* who sent it, or NULL: nobody asked */
+        uint32_t      name_len;
     } received;
     struct {
         const pro_op *op; /* whose handler may take the buffer; NULL: none, or taken */
         pro_buffers  *buffers;
         uint32_t      id;
+        uint32_t      head; /* bytes before the data: 0 but while the handler of a datagram runs */
     } leased;
-    pri_link    pools;        /* of buffers */
-    size_t      zerocopy_min; /* bytes: a smaller send is copied */
-    pri_side   *sides;        /* free side objects */
+    uint32_t undelivered_max; /* of each pool */
+    pri_link paused;    /* the engine's: leased receives that wait for others to be delivered */
+    uint64_t paused_at; /* pri_loop_ran as the first of them began to wait */
+    bool     has_bound; /* a pool has spare buffers, or something was paused: see to it each turn */
+    pri_link pools;     /* of buffers */
+    size_t   zerocopy_min; /* bytes: a smaller send is copied */
+    pri_side   *sides;     /* free side objects */
     pri_record *records;
     int         batch_max;
     bool        running;
@@ -98,6 +105,9 @@ static inline uint32_t pri_loop_live_ops(const pro_loop *loop)
 {
     return (uint32_t)(loop->initiated - loop->completed);
 }
+
+/* So many handlers have run. */
+static inline uint64_t pri_loop_ran(const pro_loop *loop) { return loop->completed + loop->others; }
 
 /* loop.c: PRO_OK and a loop, or one of our errors and nothing. */
 int pri_loop_create(pro_loop **loop, const pri_engine *engine, const pri_engine_options *options,

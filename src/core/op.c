@@ -194,11 +194,11 @@ void pri_op_run_records(pro_loop *loop, const pri_record *records, int count)
     loop->system_error = 0; /* plain handlers have none */
 }
 
-void pri_op_complete_more(pro_op *op, int64_t value)
+void pri_op_complete_more(pro_op *op, int64_t value, unsigned flags)
 {
     op->error = PRO_OK;
     op->value = value;
-    op->flags = PRO_MORE;
+    op->flags = (uint16_t)flags;
     op->pri_loop->others++;
     run_handler(op->pri_loop, op);
 }

@@ -72,6 +72,7 @@ typedef enum pri_op_state {
     X(COPY_IN, "copy_stream")                                                                      \
     X(RECV_LEASED, "recv_leased")                                                                  \
     X(RECV_MULTI, "recv_multi")                                                                    \
+    X(RECV_FROM_MULTI, "recv_from_multi")                                                          \
     X(RECV, "recv")                                                                                \
     X(RECV_EXACTLY, "recv_exactly")                                                                \
     X(SEND, "send")                                                                                \
@@ -255,8 +256,8 @@ void pri_op_complete(pro_op *op, int error, int64_t value);
 /* The same with a word on the result in op->flags. */
 void pri_op_complete_flagged(pro_op *op, int error, int64_t value, unsigned flags);
 
-/* The same for a completion that is not the last one. */
-void pri_op_complete_more(pro_op *op, int64_t value);
+/* The same for a completion that is not the last one: PRO_MORE is among the flags. */
+void pri_op_complete_more(pro_op *op, int64_t value, unsigned flags);
 
 /* Run the handlers of all operations that are READY now. */
 void pri_op_run_ready(pro_loop *loop);

@@ -100,13 +100,14 @@ PRI_IN_PLACE void pri_op_run_plain(pro_loop *loop, pri_step *step, pri_direction
     PRI_CHECKED(left, scope);
 }
 
-/* A multishot receive goes on: so many bytes are in a buffer, of the pool no more, that its handler may take.  It is
+/* A multishot receive goes on: so many bytes are in a buffer that its handler may take.  It is
  * no plain operation, only one of which nearly every completion is like this. */
 PRI_IN_PLACE void pri_op_run_leased(pro_loop *loop, pri_step *step, uint32_t id, int64_t value)
 {
     pro_op      *op = pro_container_of(step, pro_op, pri_kernel_step);
     pro_buffers *buffers = step->data;
     PRI_CHECKED(recorded, op);
+    buffers->available--;
     loop->leased.buffers = buffers;
     loop->leased.id = id;
     loop->leased.op = op;

@@ -144,7 +144,8 @@ intptr_t pro_received_take(pro_op *op)
 {
     pro_loop *loop = op->pri_loop;
     if (!loop || loop->received.op != op) return -1;
-    return pri_os_control_take(&loop->received.side->message);
+    pri_side *side = loop->received.side;
+    return side ? pri_os_control_take(&side->message) : -1;
 }
 
 /* ---- Datagrams ------------------------------------------------------------------------------ */
@@ -188,8 +189,7 @@ void pro_send_to_unix_at(const char *site, pro_op *op, pro_datagram *d, const vo
 int pro_received_name(const pro_op *op, char *buf, size_t size)
 {
     const pro_loop *loop = op->pri_loop;
-    if (!loop || loop->received.op != op || !loop->received.side->from) return PRO_EINVAL;
-    const pri_os_message *m = &loop->received.side->message;
-    pri_os_unix_in(m->name, m->name_len, buf, size);
+    if (!loop || loop->received.op != op || !loop->received.name) return PRO_EINVAL;
+    pri_os_unix_in(loop->received.name, loop->received.name_len, buf, size);
     return PRO_OK;
 }

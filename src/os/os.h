@@ -6,6 +6,7 @@
 #ifndef PRI_OS_H
 #define PRI_OS_H
 
+#include <proactor/buffers.h>
 #include <proactor/datagram.h>
 #include <proactor/loop.h>
 #include <proactor/net.h>
@@ -151,6 +152,18 @@ int64_t pri_os_recv_message(const pro_env *env, intptr_t fd, pri_os_message *m, 
                             size_t count);
 int64_t pri_os_send_message(const pro_env *env, intptr_t fd, pri_os_message *m, const pro_vec *vecs,
                             size_t count);
+
+/* What stands before a datagram in its leased buffer, which is aligned for nothing in particular: as
+ * struct io_uring_recvmsg_out and the name behind it.  name_len may be more than came. */
+typedef struct pri_os_head {
+    uint32_t name_len; /* 0: nobody knows who sent it */
+    uint32_t system[3];
+    uint8_t  name[PRO_DATAGRAM_HEAD - 16];
+} pri_os_head;
+
+/* One into a buffer of size bytes, behind its head.  *is_truncated: there was more. */
+int64_t pri_os_recv_datagram(const pro_env *env, intptr_t fd, void *buffer, size_t size,
+                             int *is_truncated);
 
 /* Many of them: how many, at least one.  Their results are filled in. */
 int64_t pri_os_recv_batch(const pro_env *env, intptr_t fd, pro_message *messages, size_t count);

@@ -65,7 +65,7 @@ ECHOES = ("echo", "echo_coroutine", "echo_stackless", "echo_leased")
 
 @case
 def each_says_how_it_is_called():
-    for name in ECHOES + ("client", "drain", "relay", "steer", "whoami_coroutine"):
+    for name in ECHOES + ("client", "drain", "relay", "statsd", "steer", "whoami_coroutine"):
         done = harness.run("bin/examples/" + name, "--help")
         equal((done.returncode, done.stdout), (2, ""), f"{name} --help: exit status and stdout")
         check(done.stderr.startswith("usage: " + name), f"{name} --help: {done.stderr!r}")
@@ -166,6 +166,49 @@ def whoami_gives_up(engine):
     done = run("whoami_coroutine", engine, where)
     equal((done.returncode, done.stdout), (1, ""), "with nobody there")
     check("refused" in done.stderr, done.stderr)
+
+
+# ---- statsd ------------------------------------------------------------------------------------
+
+@case_per_engine
+def statsd_adds_sets_and_tells(engine):
+    server = example("statsd", engine)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        for end in (sock, other):
+            end.settimeout(harness.LIMIT_S)
+            end.connect(server.address)
+        sock.send(b"?")
+        equal(sock.recv(2000), b"", "nothing as yet")
+        sock.send(b"jobs:3|c")
+        sock.send(b"heat:21|g\njobs:-1|c\n")
+        for nonsense in (b"", b"\n\n", b"jobs", b"jobs:x|c", b"jobs:1|z", b":1|c", b"j" * 100 + b":1|c",
+                         b"jobs:1|c\n" * 1000):  # the last one is longer than a buffer
+            sock.send(nonsense)
+        sock.send(b"?")
+        equal(sock.recv(2000), b"jobs 2\nheat 21\n", "to who asked")
+        for _ in range(100):  # more than it has buffers
+            other.send(b"jobs:1|c")
+            other.send(b"?")
+            last = other.recv(2000)
+        equal(last, b"jobs 102\nheat 21\n", "to the other")
+    with socat("UDP4:%s:%d" % server.address) as peer:
+        peer.stdin.write(b"?")
+        peer.stdin.flush()
+        equal(read_some(peer.stdout), b"jobs 102\nheat 21\n", "by socat")
+
+
+@case_per_engine
+def statsd_answers_many_at_once(engine):
+    server = example("statsd", engine)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(harness.LIMIT_S)
+        sock.connect(server.address)
+        sock.send(b"jobs:7|c")
+        for _ in range(60):  # all its buffers are out, perhaps
+            sock.send(b"?")
+        for _ in range(60):
+            equal(sock.recv(2000), b"jobs 7\n", "each answer")
 
 
 # ---- client ------------------------------------------------------------------------------------

@@ -3,40 +3,6 @@
 #include "lib/net.h"
 #include "lib/os.h"
 
-/* A socket of the loop, bound to a free port of the loopback; where that is. */
-static pro_address bound(pro_loop *loop, pro_datagram *d, pro_family family)
-{
-    int         error = pro_datagram_open(d, loop, NULL, family);
-    pro_address at = pro_address_loopback(family, 0);
-    if (error == PRO_ENOTSUP) t_skip("this engine has no datagrams yet");
-    if (error == PRO_EAFNOSUPPORT) t_skip("no such family here");
-    CHECK_ERROR(error, PRO_OK);
-    error = pro_datagram_bind(d, &at);
-    if (family == PRO_IPV6 && error == PRO_EADDRNOTAVAIL) t_skip("no IPv6 here");
-    CHECK_ERROR(error, PRO_OK);
-    CHECK_ERROR(pro_datagram_local(d, &at), PRO_OK);
-    CHECK(at.port != 0);
-    return at;
-}
-
-static void d_close(pro_loop *loop, pro_datagram *d)
-{
-    t_op *close = t_new_op();
-    pro_datagram_close(&close->op, d, t_done);
-    t_wait_count(loop, &close->done, 1);
-    CHECK_DONE(close, PRO_OK, 0);
-}
-
-/* Send and wait for it. */
-static void d_send(pro_loop *loop, pro_datagram *d, const void *buf, size_t len,
-                   const pro_address *to)
-{
-    t_op *send = t_new_op();
-    pro_send_to(&send->op, d, buf, len, to, t_done);
-    t_wait_count(loop, &send->done, 1);
-    CHECK_DONE(send, PRO_OK, (int64_t)len);
-}
-
 typedef struct two {
     pro_datagram a, b;
     pro_address  at_a, at_b;
@@ -45,15 +11,15 @@ typedef struct two {
 static two *two_new(pro_loop *loop)
 {
     two *t = t_new(two);
-    t->at_a = bound(loop, &t->a, PRO_IPV4);
-    t->at_b = bound(loop, &t->b, PRO_IPV4);
+    t->at_a = t_bound(loop, &t->a, PRO_IPV4);
+    t->at_b = t_bound(loop, &t->b, PRO_IPV4);
     return t;
 }
 
 static void two_close(pro_loop *loop, two *t)
 {
-    d_close(loop, &t->a);
-    d_close(loop, &t->b);
+    t_datagram_close(loop, &t->a);
+    t_datagram_close(loop, &t->b);
 }
 
 /* ---- One ------------------------------------------------------------------------------------ */
@@ -74,7 +40,7 @@ CONFORM(a_datagram_is_received_whole_with_its_sender)
             t_poll(loop);
             CHECK_EQ(recv->done, 0);
         }
-        d_send(loop, &t->a, out, sizeof out, &t->at_b);
+        t_datagram_send(loop, &t->a, out, sizeof out, &t->at_b);
         if (i == 1) pro_recv_from(&recv->op, &t->b, in, sizeof in, &from, t_done);
         t_wait_count(loop, &recv->done, 1);
         CHECK_DONE(recv, PRO_OK, (int64_t)sizeof out);
@@ -91,8 +57,8 @@ CONFORM(two_datagrams_are_two_receives)
     two      *t = two_new(loop);
     t_op     *ops = t_array(t_op, 2);
     char      in[100];
-    d_send(loop, &t->a, "one", 3, &t->at_b);
-    d_send(loop, &t->a, "three", 5, &t->at_b);
+    t_datagram_send(loop, &t->a, "one", 3, &t->at_b);
+    t_datagram_send(loop, &t->a, "three", 5, &t->at_b);
     pro_recv_from(&ops[0].op, &t->b, in, 50, NULL, t_done);
     pro_recv_from(&ops[1].op, &t->b, in + 50, 50, NULL, t_done);
     t_run(loop);
@@ -109,8 +75,8 @@ CONFORM(an_empty_datagram_is_no_end)
     t_op       *ops = t_array(t_op, 3);
     pro_address from = {0};
     char        byte = 0;
-    d_send(loop, &t->a, NULL, 0, &t->at_b);
-    d_send(loop, &t->a, "x", 1, &t->at_b);
+    t_datagram_send(loop, &t->a, NULL, 0, &t->at_b);
+    t_datagram_send(loop, &t->a, "x", 1, &t->at_b);
     pro_recv_from(&ops[0].op, &t->b, &byte, 0, &from, t_done); /* takes none */
     t_run(loop);
     CHECK_DONE(&ops[0], PRO_OK, 0);
@@ -134,7 +100,7 @@ CONFORM(a_datagram_longer_than_its_buffer_is_truncated_and_says_so)
     pro_message message = {0};
     char        in[8] = {0}, other[8] = {0};
     pro_vec     vecs[2] = {{in, 2}, {other, 3}};
-    for (int i = 0; i < 4; i++) d_send(loop, &t->a, "abcdefgh", 8, &t->at_b);
+    for (int i = 0; i < 4; i++) t_datagram_send(loop, &t->a, "abcdefgh", 8, &t->at_b);
 
     pro_recv_from(&ops[0].op, &t->b, in, 3, NULL, t_done);
     t_wait_count(loop, &ops[0].done, 1);
@@ -230,7 +196,7 @@ CONFORM(datagram_receives_pending_are_served_in_the_order_of_initiation)
     t_op     *ops = t_array(t_op, COUNT);
     char      in[COUNT] = {0};
     for (int i = 0; i < COUNT; i++) pro_recv_from(&ops[i].op, &t->b, &in[i], 1, NULL, t_done);
-    for (int i = 0; i < COUNT; i++) d_send(loop, &t->a, &"abcdef"[i], 1, &t -> at_b);
+    for (int i = 0; i < COUNT; i++) t_datagram_send(loop, &t->a, &"abcdef"[i], 1, &t -> at_b);
     t_run(loop);
     for (int i = 0; i < COUNT; i++) CHECK_DONE(&ops[i], PRO_OK, 1);
     CHECK(memcmp(in, "abcdef", COUNT) == 0);
@@ -273,7 +239,7 @@ CONFORM(an_unreachable_port_is_refused_or_silent_but_never_a_hang)
     t_op     *send = t_new_op(), *recv = t_new_op();
     char      in[4];
     CHECK_ERROR(pro_datagram_connect(&t->a, &t->at_b), PRO_OK);
-    d_close(loop, &t->b); /* nobody is there any more */
+    t_datagram_close(loop, &t->b); /* nobody is there any more */
     recv->op.deadline_ns = pro_loop_now(loop) + 200 * PRO_MSEC;
     pro_recv_from(&recv->op, &t->a, in, sizeof in, NULL, t_done);
     pro_send_to(&send->op, &t->a, "hello", 5, NULL, t_done);
@@ -283,9 +249,9 @@ CONFORM(an_unreachable_port_is_refused_or_silent_but_never_a_hang)
     if (recv->error != PRO_ECONNREFUSED) CHECK_ERROR(recv->error, PRO_ETIMEDOUT);
 
     /* What was said once is over: the socket still works. */
-    t->at_b = bound(loop, &t->b, PRO_IPV4);
+    t->at_b = t_bound(loop, &t->b, PRO_IPV4);
     CHECK_ERROR(pro_datagram_connect(&t->a, &t->at_b), PRO_OK);
-    d_send(loop, &t->a, "again", 5, NULL);
+    t_datagram_send(loop, &t->a, "again", 5, NULL);
     recv->done = 0;
     char again[5];
     pro_recv_from(&recv->op, &t->b, again, 5, NULL, t_done);
@@ -332,14 +298,14 @@ CONFORM(a_datagram_socket_without_descriptors_stays_the_callers)
 {
     pro_loop     *loop = t_loop();
     pro_datagram *d = t_new(pro_datagram);
-    bound(loop, d, PRO_IPV4);
-    d_close(loop, d);
+    t_bound(loop, d, PRO_IPV4);
+    t_datagram_close(loop, d);
     if (!t_descriptors_exhaust()) t_skip("descriptors cannot be used up here");
     int error = pro_datagram_open(d, loop, NULL, PRO_IPV4);
     t_descriptors_restore();
     CHECK_ERROR(error, PRO_EMFILE);
     CHECK_ERROR(pro_datagram_open(d, loop, NULL, PRO_IPV4), PRO_OK);
-    d_close(loop, d);
+    t_datagram_close(loop, d);
 }
 
 CONFORM(a_port_of_datagrams_in_use_is_refused)
@@ -354,7 +320,7 @@ CONFORM(a_port_of_datagrams_in_use_is_refused)
     CHECK_ERROR(pro_datagram_bind(other, &no), PRO_EADDRNOTAVAIL);
     no.family = PRO_FAMILY_NONE;
     CHECK_ERROR(pro_datagram_bind(other, &no), PRO_EAFNOSUPPORT);
-    d_close(loop, other);
+    t_datagram_close(loop, other);
     CHECK_ERROR(pro_datagram_bind(other, &t->at_a), PRO_ECLOSED);
     two_close(loop, t);
 }
@@ -411,12 +377,12 @@ CONFORM(a_batch_of_receives_takes_what_is_there)
     pro_recv_batch(&recv->op, &t->b, in, 4, t_done); /* before there is one */
     t_poll(loop);
     CHECK_EQ(recv->done, 0);
-    d_send(loop, &t->a, "ab", 2, &t->at_b);
+    t_datagram_send(loop, &t->a, "ab", 2, &t->at_b);
     t_wait_count(loop, &recv->done, 1);
     CHECK_DONE(recv, PRO_OK, 1);
     CHECK_EQ(in[0].size, 2);
-    d_send(loop, &t->a, NULL, 0, &t->at_b); /* an empty one counts */
-    d_send(loop, &t->a, "c", 1, &t->at_b);
+    t_datagram_send(loop, &t->a, NULL, 0, &t->at_b); /* an empty one counts */
+    t_datagram_send(loop, &t->a, "c", 1, &t->at_b);
     recv->done = 0;
     pro_recv_batch(&recv->op, &t->b, in, 4, t_done);
     t_wait_count(loop, &recv->done, 1);
@@ -436,18 +402,18 @@ CONFORM(a_connected_datagram_socket_has_one_peer)
     t_op         *recv = t_new_op();
     pro_address   address;
     char          in[10];
-    bound(loop, stranger, PRO_IPV4);
+    t_bound(loop, stranger, PRO_IPV4);
     CHECK_ERROR(pro_datagram_peer(&t->a, &address), PRO_ENOTCONN);
     CHECK_ERROR(pro_datagram_connect(&t->a, &t->at_b), PRO_OK);
     CHECK_ERROR(pro_datagram_peer(&t->a, &address), PRO_OK);
     CHECK(pro_address_equal(&address, &t->at_b));
-    d_send(loop, stranger, "stranger", 8, &t->at_a);
-    d_send(loop, &t->b, "peer", 4, &t->at_a);
+    t_datagram_send(loop, stranger, "stranger", 8, &t->at_a);
+    t_datagram_send(loop, &t->b, "peer", 4, &t->at_a);
     pro_recv_from(&recv->op, &t->a, in, sizeof in, &address, t_done);
     t_wait(loop, recv);
     CHECK_DONE(recv, PRO_OK, 4);
     CHECK(pro_address_equal(&address, &t->at_b));
-    d_send(loop, &t->a, "to peer", 7, NULL);
+    t_datagram_send(loop, &t->a, "to peer", 7, NULL);
     recv->done = 0;
     pro_recv_from(&recv->op, &t->b, in, sizeof in, NULL, t_done);
     t_wait(loop, recv);
@@ -455,17 +421,17 @@ CONFORM(a_connected_datagram_socket_has_one_peer)
 
     CHECK_ERROR(pro_datagram_connect(&t->a, NULL), PRO_OK);
     CHECK_ERROR(pro_datagram_peer(&t->a, &address), PRO_ENOTCONN);
-    d_send(loop, &t->a, "to b", 4, &t->at_b); /* with whatever port it has now */
+    t_datagram_send(loop, &t->a, "to b", 4, &t->at_b); /* with whatever port it has now */
     recv->done = 0;
     pro_recv_from(&recv->op, &t->b, in, sizeof in, &address, t_done);
     t_wait(loop, recv);
     CHECK_DONE(recv, PRO_OK, 4);
-    d_send(loop, stranger, "welcome", 7, &address);
+    t_datagram_send(loop, stranger, "welcome", 7, &address);
     recv->done = 0;
     pro_recv_from(&recv->op, &t->a, in, sizeof in, NULL, t_done);
     t_wait(loop, recv);
     CHECK_DONE(recv, PRO_OK, 7);
-    d_close(loop, stranger);
+    t_datagram_close(loop, stranger);
     two_close(loop, t);
 }
 
@@ -478,7 +444,7 @@ CONFORM(a_group_is_heard_from_join_to_leave)
     pro_address group = t->at_b, any = pro_address_any(PRO_IPV4, 0);
     char        in[10];
     memcpy(group.bytes, (uint8_t[]){239, 255, 77, 77}, 4); /* RFC 2365: of this site */
-    d_close(loop, &t->b);
+    t_datagram_close(loop, &t->b);
     CHECK_ERROR(pro_datagram_open(&t->b, loop, NULL, PRO_IPV4), PRO_OK);
     CHECK_ERROR(pro_datagram_bind(&t->b, &any), PRO_OK);
     CHECK_ERROR(pro_datagram_local(&t->b, &any), PRO_OK);
@@ -492,16 +458,16 @@ CONFORM(a_group_is_heard_from_join_to_leave)
     CHECK_ERROR(pro_datagram_join(&t->b, &group, NULL, LOOPBACK), PRO_EADDRINUSE);
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_INTERFACE, LOOPBACK), PRO_OK);
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_LOOP, 1), PRO_OK);
-    d_send(loop, &t->a, "group", 5, &group);
+    t_datagram_send(loop, &t->a, "group", 5, &group);
     pro_recv_from(&recv->op, &t->b, in, sizeof in, NULL, t_done);
     t_wait(loop, recv);
     CHECK_DONE(recv, PRO_OK, 5);
 
     CHECK_ERROR(pro_datagram_leave(&t->b, &group, NULL, LOOPBACK), PRO_OK);
     CHECK_ERROR(pro_datagram_leave(&t->b, &group, NULL, LOOPBACK), PRO_EADDRNOTAVAIL);
-    d_send(loop, &t->a, "nobody", 6, &group);
+    t_datagram_send(loop, &t->a, "nobody", 6, &group);
     pro_address at_b = pro_address_loopback(PRO_IPV4, any.port);
-    d_send(loop, &t->a, "you", 3, &at_b);
+    t_datagram_send(loop, &t->a, "you", 3, &at_b);
     recv->done = 0;
     pro_recv_from(&recv->op, &t->b, in, sizeof in, NULL, t_done);
     t_wait(loop, recv);
@@ -520,7 +486,7 @@ CONFORM(a_group_may_be_heard_from_one_source)
     char        in[10];
     other.bytes[3] = 99;
     memcpy(group.bytes, (uint8_t[]){232, 1, 77, 77}, 4); /* RFC 4607 */
-    d_close(loop, &t->b);
+    t_datagram_close(loop, &t->b);
     CHECK_ERROR(pro_datagram_open(&t->b, loop, NULL, PRO_IPV4), PRO_OK);
     CHECK_ERROR(pro_datagram_bind(&t->b, &any), PRO_OK);
     CHECK_ERROR(pro_datagram_local(&t->b, &any), PRO_OK);
@@ -530,9 +496,9 @@ CONFORM(a_group_may_be_heard_from_one_source)
         t_skip("no groups of one source on the loopback here");
     }
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_MULTICAST_INTERFACE, LOOPBACK), PRO_OK);
-    d_send(loop, &t->a, "filtered", 8, &group);
+    t_datagram_send(loop, &t->a, "filtered", 8, &group);
     CHECK_ERROR(pro_datagram_join(&t->b, &group, &me, LOOPBACK), PRO_OK);
-    d_send(loop, &t->a, "heard", 5, &group);
+    t_datagram_send(loop, &t->a, "heard", 5, &group);
     pro_recv_from(&recv->op, &t->b, in, sizeof in, NULL, t_done);
     t_wait(loop, recv);
     CHECK_DONE(recv, PRO_OK, 5);
@@ -562,7 +528,7 @@ CONFORM(broadcast_has_to_be_allowed)
     t_run(loop);
     CHECK_DONE(&ops[1], PRO_OK, 3);
     CHECK_DONE(&ops[2], PRO_OK, 3);
-    d_close(loop, all);
+    t_datagram_close(loop, all);
     two_close(loop, t);
 }
 
@@ -572,7 +538,7 @@ CONFORM(a_dual_stack_datagram_socket_has_both_families)
     pro_datagram *both = t_new(pro_datagram), *four = t_new(pro_datagram),
                  *six = t_new(pro_datagram);
     t_op       *recv = t_new_op();
-    pro_address at_four = bound(loop, four, PRO_IPV4), at_six = bound(loop, six, PRO_IPV6);
+    pro_address at_four = t_bound(loop, four, PRO_IPV4), at_six = t_bound(loop, six, PRO_IPV6);
     pro_address at = pro_address_any(PRO_IPV6, 0), from, to;
     char        in[10];
     uint8_t     mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -581,7 +547,7 @@ CONFORM(a_dual_stack_datagram_socket_has_both_families)
     CHECK_ERROR(pro_datagram_local(both, &at), PRO_OK);
     for (int i = 0; i < 2; i++) {
         to = pro_address_loopback(i == 0 ? PRO_IPV4 : PRO_IPV6, at.port);
-        d_send(loop, i == 0 ? four : six, "hello", 5, &to);
+        t_datagram_send(loop, i == 0 ? four : six, "hello", 5, &to);
         recv->done = 0;
         pro_recv_from(&recv->op, both, in, sizeof in, &from, t_done);
         t_wait_count(loop, &recv->done, 1);
@@ -591,15 +557,15 @@ CONFORM(a_dual_stack_datagram_socket_has_both_families)
         if (i == 0)
             CHECK(memcmp(from.bytes, mapped, 12) == 0 &&
                   memcmp(from.bytes + 12, at_four.bytes, 4) == 0);
-        d_send(loop, both, "answer", 6, &from);
+        t_datagram_send(loop, both, "answer", 6, &from);
         recv->done = 0;
         pro_recv_from(&recv->op, i == 0 ? four : six, in, sizeof in, NULL, t_done);
         t_wait_count(loop, &recv->done, 1);
         CHECK_DONE(recv, PRO_OK, 6);
     }
-    d_close(loop, both);
-    d_close(loop, four);
-    d_close(loop, six);
+    t_datagram_close(loop, both);
+    t_datagram_close(loop, four);
+    t_datagram_close(loop, six);
 }
 
 CONFORM(options_of_datagrams_read_as_they_were_set)
@@ -626,13 +592,13 @@ CONFORM(options_of_datagrams_read_as_they_were_set)
     CHECK_ERROR(pro_datagram_set(&t->a, PRO_OPT_HOPS, -1), PRO_EINVAL);
     CHECK_ERROR(pro_datagram_get(&t->a, (pro_option)99, &value), PRO_EINVAL);
     two_close(loop, t);
-    bound(loop, six, PRO_IPV6);
+    t_bound(loop, six, PRO_IPV6);
     for (int i = 1; i < 4; i++) {
         CHECK_ERROR(pro_datagram_set(six, table[i].option, table[i].value), PRO_OK);
         CHECK_ERROR(pro_datagram_get(six, table[i].option, &value), PRO_OK);
         CHECK_EQ(value, table[i].value);
     }
-    d_close(loop, six);
+    t_datagram_close(loop, six);
 }
 
 /* ---- Ends ----------------------------------------------------------------------------------- */
@@ -663,7 +629,7 @@ CONFORM(datagram_receives_end_by_cancel_deadline_close_and_scope_once)
     CHECK_DONE(&ops[2], PRO_ECANCELED, 0);
     t_poll(loop);
     CHECK_EQ(ops[3].done + ops[4].done, 0);
-    d_send(loop, &t->b, "x", 1, &t->at_a); /* nothing was lost on the way */
+    t_datagram_send(loop, &t->b, "x", 1, &t->at_a); /* nothing was lost on the way */
     t_wait_count(loop, &ops[3].done, 1);
     CHECK_DONE(&ops[3], PRO_OK, 1);
     pro_datagram_cancel(&t->a);
@@ -679,7 +645,7 @@ CONFORM(datagram_receives_end_by_cancel_deadline_close_and_scope_once)
     pro_send_to(&ops[0].op, &t->a, "x", 1, &t->at_b, t_done);
     t_run(loop);
     CHECK_DONE(&ops[0], PRO_ECLOSED, 0);
-    d_close(loop, &t->b);
+    t_datagram_close(loop, &t->b);
 }
 
 /* ---- A random program ----------------------------------------------------------------------- */
@@ -764,7 +730,7 @@ static void reopen(struct chaos *c, int i)
     t_op *close = t_new_op();
     pro_datagram_close(&close->op, &c->sockets[i], t_done);
     t_wait_count(c->loop, &close->done, 1);
-    c->at[i] = bound(c->loop, &c->sockets[i], PRO_IPV4);
+    c->at[i] = t_bound(c->loop, &c->sockets[i], PRO_IPV4);
 }
 
 CONFORM(datagrams_complete_exactly_once_whatever_happens)
@@ -773,7 +739,7 @@ CONFORM(datagrams_complete_exactly_once_whatever_happens)
     struct chaos *c = t_new(struct chaos);
     int           rounds = t_count(4000);
     c->loop = loop;
-    for (int i = 0; i < SOCKETS; i++) c->at[i] = bound(loop, &c->sockets[i], PRO_IPV4);
+    for (int i = 0; i < SOCKETS; i++) c->at[i] = t_bound(loop, &c->sockets[i], PRO_IPV4);
     for (int i = 0; i < TASKS; i++) c->tasks[i].chaos = c;
     for (int round = 0; round < rounds; round++) {
         struct task *task = &c->tasks[t_below(TASKS)];
@@ -784,7 +750,7 @@ CONFORM(datagrams_complete_exactly_once_whatever_happens)
         if (t_below(3) == 0) t_poll(loop);
     }
     c->over = true;
-    for (int i = 0; i < SOCKETS; i++) d_close(loop, &c->sockets[i]);
+    for (int i = 0; i < SOCKETS; i++) t_datagram_close(loop, &c->sockets[i]);
     t_run(loop);
     CHECK_EQ(c->initiated, c->completed);
     CHECK_GT(c->moved, 0);

@@ -507,13 +507,6 @@ static void open_datagram(pro_loop *loop, pro_datagram *d, const char *name)
     if (name) CHECK_ERROR(pro_datagram_bind_unix(d, name), PRO_OK);
 }
 
-static void d_close(pro_loop *loop, pro_datagram *d)
-{
-    t_op *close = t_new_op();
-    pro_datagram_close(&close->op, d, t_done);
-    t_wait_count(loop, &close->done, 1);
-}
-
 struct named {
     t_op        op;
     pro_address from;
@@ -562,9 +555,9 @@ CONFORM(a_unix_datagram_has_a_sender_by_name)
     CHECK_DONE(&sends[2], PRO_OK, 4);
     CHECK_DONE(&sends[3], PRO_ECONNREFUSED, 0);
     CHECK_DONE(&sends[4], PRO_EINVAL, 0);
-    d_close(loop, a);
-    d_close(loop, b);
-    d_close(loop, c);
+    t_datagram_close(loop, a);
+    t_datagram_close(loop, b);
+    t_datagram_close(loop, c);
 }
 
 CONFORM(a_full_unix_receiver_is_waited_for_by_its_peer_and_refused_to_others)
@@ -596,8 +589,8 @@ CONFORM(a_full_unix_receiver_is_waited_for_by_its_peer_and_refused_to_others)
     } while (in[0] != 'y');
     t_wait_count(loop, &stuck->done, 1);
     CHECK_DONE(stuck, PRO_OK, 1);
-    d_close(loop, a);
-    d_close(loop, b);
+    t_datagram_close(loop, a);
+    t_datagram_close(loop, b);
 }
 
 /* A peer that closes with bytes unread is told once, here to a receive of handles. */

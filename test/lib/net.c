@@ -143,3 +143,35 @@ void t_clog(pro_loop *loop, t_pair *pair, t_op *stuck, const void *buf, size_t l
     CHECK_DONE(first, PRO_OK, 1);
     CHECK_EQ(stuck->done, 0);
 }
+
+pro_address t_bound(pro_loop *loop, pro_datagram *d, pro_family family)
+{
+    int         error = pro_datagram_open(d, loop, NULL, family);
+    pro_address at = pro_address_loopback(family, 0);
+    if (error == PRO_ENOTSUP) t_skip("this engine has no datagrams yet");
+    if (error == PRO_EAFNOSUPPORT) t_skip("no such family here");
+    CHECK_ERROR(error, PRO_OK);
+    error = pro_datagram_bind(d, &at);
+    if (family == PRO_IPV6 && error == PRO_EADDRNOTAVAIL) t_skip("no IPv6 here");
+    CHECK_ERROR(error, PRO_OK);
+    CHECK_ERROR(pro_datagram_local(d, &at), PRO_OK);
+    CHECK(at.port != 0);
+    return at;
+}
+
+void t_datagram_close(pro_loop *loop, pro_datagram *d)
+{
+    t_op *close = t_new_op();
+    pro_datagram_close(&close->op, d, t_done);
+    t_wait_count(loop, &close->done, 1);
+    CHECK_DONE(close, PRO_OK, 0);
+}
+
+void t_datagram_send(pro_loop *loop, pro_datagram *d, const void *buf, size_t len,
+                     const pro_address *to)
+{
+    t_op *send = t_new_op();
+    pro_send_to(&send->op, d, buf, len, to, t_done);
+    t_wait_count(loop, &send->done, 1);
+    CHECK_DONE(send, PRO_OK, (int64_t)len);
+}

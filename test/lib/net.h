@@ -65,4 +65,13 @@ void t_listener_close(pro_loop *loop, pro_listener *l);
 #define CLOG_LEN ((size_t)4 << 20)
 void t_clog(pro_loop *loop, t_pair *pair, t_op *stuck, const void *buf, size_t len);
 
+/* A datagram socket of the loop, bound to a free port of the loopback; where that is.  Skips the sentence where
+ * there is no such. */
+pro_address t_bound(pro_loop *loop, pro_datagram *d, pro_family family);
+
+/* Close and wait; send and wait for it. */
+void t_datagram_close(pro_loop *loop, pro_datagram *d);
+void t_datagram_send(pro_loop *loop, pro_datagram *d, const void *buf, size_t len,
+                     const pro_address *to);
+
 #endif

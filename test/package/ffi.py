@@ -50,7 +50,8 @@ class LoopOptions(Structure):
     _fields_ = [("version", c_uint32), ("engine", c_int), ("queue_len", c_uint32),
                 ("batch_max", c_uint32), ("mask", c_void_p), ("precise_timers", c_int), ("restricted", c_int),
                 ("env", c_void_p * 5), ("pool_threads_max", c_uint32), ("pool_queue_max", c_uint32),
-                ("faults", c_void_p), ("fixed_slots", c_uint32), ("zerocopy_min", c_size_t)]
+                ("faults", c_void_p), ("fixed_slots", c_uint32), ("zerocopy_min", c_size_t),
+                ("undelivered_max", c_uint32)]
 
 
 STRUCTURES = {"pro_op": Op, "pro_address": Address, "pro_socket": Handle, "pro_listener": Handle,

@@ -49,7 +49,7 @@ static void epoll_start(pro_loop *loop, pri_step *step)
     int           direction = direction_of(step);
     assert(!h->step[direction]);
     h->step[direction] = step;
-    bool is_recv = step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_RECV_LEASED;
+    bool is_recv = step->kind == PRI_STEP_RECV || pri_step_is_leased(step);
     if (is_recv && only_waits(e, step, h)) return;
     own(step)->state = RUNNABLE;
     own(step)->begun = false;
@@ -62,6 +62,10 @@ static void epoll_cancel(pro_loop *loop, pri_step *step)
     epoll_engine *e = pri_loop_engine_state(loop);
     pri_epoll_unplain(loop, step);
     if (words_of(step->handle)->step[direction_of(step)] != step) return; /* handed out already */
+    if (own(step)->state == PAUSED) {
+        pri_list_remove(&own(step)->paused);
+        append(e, step);
+    }
     if (own(step)->state == WAITING) make_runnable(e, step);
     own(step)->state = CANCELED;
 }
@@ -81,12 +85,24 @@ static void epoll_detach(pro_loop *loop, pro_handle *handle)
     *h = (handle_words){.watched = 0};
 }
 
+PRI_APART void resume(pro_loop *loop, epoll_engine *e)
+{
+    while (!pri_list_empty(&loop->paused)) {
+        pri_link *link = pri_list_pop(&loop->paused);
+        pri_step *step =
+            (pri_step *)((char *)link - offsetof(pri_step, engine) - offsetof(step_words, paused));
+        own(step)->state = RUNNABLE;
+        append(e, step);
+    }
+}
+
 /* A turn that has records may leave the kernel alone, but not twice in a row (others wait there), and
  * not if a step began to wait: it is promised an attempt in this turn. */
 static int epoll_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
     epoll_engine *e = pri_loop_engine_state(loop);
-    int           count = e->first ? pri_epoll_run_list(loop, e, records, max) : 0;
+    if (pri_buffers_resume(loop)) resume(loop, e);
+    int count = e->first ? pri_epoll_run_list(loop, e, records, max) : 0;
     e->plain_before = e->plain_end;
     bool is_busy = count > 0 || has_plain(e);
     if (is_busy && !e->owes_look) {

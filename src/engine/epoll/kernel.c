@@ -101,7 +101,8 @@ void pri_epoll_hear(pro_loop *loop, epoll_engine *e, pro_handle *handle, uint32_
     }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)) {
         pri_step *reader = h->step[READ];
-        if (!(h->watched & EPOLLET) && !reader && (h->bits & READABLE)) calm(loop, e, handle);
+        bool      nobody_comes = !reader || own(reader)->state == PAUSED;
+        if (!(h->watched & EPOLLET) && nobody_comes && (h->bits & READABLE)) calm(loop, e, handle);
         h->bits = (uint8_t)((h->bits | READABLE) & ~GUESSED);
         if (events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)) h->bits |= ENDING;
         if (reader && own(reader)->state == WAITING) make_runnable(e, reader);

@@ -98,34 +98,69 @@ PRI_APART int64_t transfer_other(epoll_engine *e, const pri_step *step)
     return n;
 }
 
-/* A buffer only when there are bytes to put into it, or so it seems: it goes back if not.  A multishot one
- * is run again behind the others. */
+/* It goes on, behind the others. */
+PRI_IN_PLACE int report_more(epoll_engine *e, pri_step *step, int64_t value, int32_t id,
+                             uint32_t flags, pri_record *record)
+{
+    *record = (pri_record){.step = step, .value = value, .flags = flags, .lease = (uint32_t)id};
+    if (!only_waits(e, step, words_of(step->handle))) append(e, step);
+    return 1;
+}
+
+/* There is no buffer: the end, or none for now. */
+PRI_APART int lack_buffer(pro_loop *loop, pri_step *step, int32_t id, pri_record *record)
+{
+    if (id == PRI_BUFFERS_NONE) return report_error(step, -ENOBUFS, record);
+    own(step)->state = PAUSED;
+    pri_buffers_pause(loop, &own(step)->paused);
+    return 0;
+}
+
+/* A buffer only when there are bytes to put into it, or so it seems: it goes back if not. */
 int pri_epoll_run_leased(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
 {
     handle_words *h = words_of(step->handle);
     if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
     pro_buffers *buffers = step->data;
     int32_t      id = pri_buffers_take(buffers);
-    if (id < 0) return report_error(step, -ENOBUFS, record);
+    if (PRI_RARELY(id < 0)) return lack_buffer(loop, step, id, record);
     int64_t n;
     do {
-        pri_loop_count_system_call(loop);
+        loop->stats.system_calls++;
         n = pri_os_recv(e->env, step->handle->pri_fd, pri_buffers_at(buffers, (uint32_t)id),
                         buffers->size);
     } while (n == -EINTR);
     learn_from_receive(h, step->handle->pri_family != PRO_FAMILY_NONE, n, buffers->size);
-    if (n <= 0) pri_buffers_give(buffers, (uint32_t)id);
+    if (n > 0 && step->flags & PRI_STEP_MULTI)
+        return report_more(e, step, n, id, PRI_RECORD_MORE, record);
+    if (n <= 0) pri_buffers_untake(buffers, (uint32_t)id);
     if (n == -EAGAIN) return wait_for_events(loop, e, step, record);
     if (n < 0) return report_error(step, n, record);
-    if (n == 0 || !(step->flags & PRI_STEP_MULTI)) {
-        report_in(READ, step, n, record);
-        record->lease = (uint32_t)id;
-        return 1;
-    }
-    *record =
-        (pri_record){.step = step, .value = n, .flags = PRI_RECORD_MORE, .lease = (uint32_t)id};
-    if (!only_waits(e, step, h)) append(e, step);
+    report_in(READ, step, n, record);
+    record->lease = (uint32_t)id;
     return 1;
+}
+
+static int run_leased_from(pro_loop *loop, epoll_engine *e, pri_step *step, pri_record *record)
+{
+    handle_words *h = words_of(step->handle);
+    if (!(h->bits & READABLE)) return wait_for_events(loop, e, step, record);
+    pro_buffers *buffers = step->data;
+    int32_t      id = pri_buffers_take(buffers);
+    int          is_truncated;
+    if (id < 0) return lack_buffer(loop, step, id, record);
+    loop->stats.system_calls++;
+    int64_t n =
+        pri_os_recv_datagram(e->env, step->handle->pri_fd, pri_buffers_at(buffers, (uint32_t)id),
+                             buffers->size, &is_truncated);
+    learn_from_receive(h, false, n, buffers->size);
+    if (n >= 0)
+        return report_more(e, step, n, id,
+                           is_truncated ? PRI_RECORD_MORE | PRI_RECORD_TRUNCATED : PRI_RECORD_MORE,
+                           record);
+    pri_buffers_untake(buffers, (uint32_t)id);
+    if (n == -EAGAIN) return wait_for_events(loop, e, step, record);
+    return report_error(step, n, record);
 }
 
 /* What came of a receive of its step. */
@@ -330,6 +365,7 @@ PRI_APART int run_other(pro_loop *loop, epoll_engine *e, pri_step *step, pri_rec
         return 1;
     }
     if (step->kind == PRI_STEP_RECV_LEASED) return pri_epoll_run_leased(loop, e, step, records);
+    if (step->kind == PRI_STEP_RECV_FROM_LEASED) return run_leased_from(loop, e, step, records);
     if (step->kind == PRI_STEP_CONNECT) return run_connect(loop, e, step, records);
     if (step->kind == PRI_STEP_TRY_IN || step->kind == PRI_STEP_TRY_OUT)
         return run_try(loop, e, step, records);

@@ -8,6 +8,7 @@
  *   h.step[d] == step               <==>  step was started, its final record not yet handed out
  *   s.state == WAITING               ==>  not on the run list, and h.watched has the events of d
  *   s.state in RUNNABLE, CANCELED    ==>  on the run list, once
+ *   s.state == PAUSED                ==>  not on the run list, and in loop->paused
  *   h.watched == 0                  <==>  not registered
  *   h.watched has EPOLLONESHOT      <==>  its steps are those of readiness; alone: it was reported
  *   h.watched without EPOLLET        ==>  h.watched without EPOLLOUT: it would be reported for ever
@@ -45,8 +46,11 @@ typedef struct __attribute__((may_alias)) handle_words {
 } handle_words;
 
 typedef struct __attribute__((may_alias)) step_words {
-    pri_step *next; /* on the run list */
-    enum { RUNNABLE, WAITING, CANCELED } state;
+    union {
+        pri_step *next;   /* on the run list */
+        pri_link  paused; /* in loop->paused */
+    };
+    enum { RUNNABLE, WAITING, CANCELED, PAUSED } state;
     bool     begun; /* a connect: the kernel is at it */
     uint32_t told;  /* of a step of readiness: events */
 } step_words;
@@ -82,7 +86,7 @@ static inline handle_words *words_of(pro_handle *handle)
 static inline step_words *own(pri_step *step) { return (step_words *)step->engine; }
 
 _Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED &
-                PRI_STEP_TRY_IN & 1) == 1,
+                PRI_STEP_TRY_IN & PRI_STEP_RECV_FROM_LEASED & 1) == 1,
                "odd kinds read");
 _Static_assert(((PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT | PRI_STEP_TRY_OUT) & 1) == 0,
                "even kinds write");

@@ -107,8 +107,7 @@ static int lane_of(const pri_step *step)
 
 static bool is_transfer(const pri_step *step)
 {
-    return step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND ||
-           step->kind == PRI_STEP_RECV_LEASED;
+    return step->kind == PRI_STEP_RECV || step->kind == PRI_STEP_SEND || pri_step_is_leased(step);
 }
 
 /* Steps of the network, of which a handle has one in each direction; all others go by untouched. */
@@ -240,6 +239,7 @@ static int strike(faults *f, pro_loop *loop, entry *e, pri_step *step)
     case PRI_STEP_RECV:
     case PRI_STEP_SEND:
     case PRI_STEP_RECV_LEASED:
+    case PRI_STEP_RECV_FROM_LEASED:
         if (!is_stream(step)) return PRO_OK;
         if (e->lost) return reads ? PRO_ECONNRESET : PRO_EPIPE;
         if (strikes(f, e, PRO_SIM_RESET)) {

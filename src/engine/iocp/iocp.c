@@ -40,6 +40,7 @@
 
 #include <string.h>
 
+#include "core/buffers.h"
 #include "engine/iocp/state.h"
 
 enum {
@@ -264,6 +265,7 @@ static int (*const calls[PRI_STEP_KINDS])(iocp *io, pri_step *step, DWORD *bytes
     [PRI_STEP_POLL_OUT] = call_poll,
     [PRI_STEP_RECV_LEASED] = pri_iocp_lease_call,
     [PRI_STEP_SEND_FILE] = pri_iocp_transmit_call,
+    [PRI_STEP_RECV_FROM_LEASED] = pri_iocp_lease_from_call,
 };
 
 /* Without the feature "pending": wait a moment for the step's packet.  Whatever comes meanwhile goes
@@ -314,10 +316,14 @@ static void iocp_cancel(pro_loop *loop, pri_step *step)
         if (pri_iocp_object_cancel(step)) put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
         return;
     }
+    *canceled_of(step) = true;
+    if (pri_iocp_unpause(step)) {
+        put_ready(io, step, ERROR_OPERATION_ABORTED, 0);
+        return;
+    }
     HANDLE      file = is_poll(step) ? io->afd : (HANDLE)step->handle->pri_fd;
     OVERLAPPED *overlapped = /* of a step on the ready list no more one, but completed */
         is_poll(step) ? pri_iocp_poll_overlapped(step) : &words_of(step)->overlapped;
-    *canceled_of(step) = true;
     if (words_of_handle(step->handle)->waits) {
         pri_iocp_helper_cancel(step);
         return;
@@ -409,8 +415,11 @@ static bool record_of(iocp *io, pri_step *step, int error, int64_t bytes, pri_re
         error = pri_iocp_stream_done(step, error, bytes, &again);
     else if (step->kind == PRI_STEP_SEND_FILE)
         error = error == ERROR_HANDLE_EOF ? 0 : error;
-    else if (step->kind == PRI_STEP_RECV_LEASED)
+    else if (pri_step_is_leased(step))
         again = pri_iocp_leased(step, &error, record);
+    if (again && pri_step_is_leased(step) &&
+        words_of_handle(step->handle)->lease == PRI_IOCP_PAUSED)
+        return false;
     bool ends = *canceled_of(step);
     if (again && !ends) {
         call(io, step);
@@ -461,6 +470,7 @@ static int iocp_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int
     if (fault) return fault;
 
     int made = 0;
+    if (pri_buffers_resume(loop)) pri_iocp_resume(loop, call);
     if (io->ready || io->woken) until_ns = PRI_TURN_POLL;
     io->packets_first = !io->packets_first;
     if (!io->packets_first) made = turn_ready(io, records, max);

@@ -34,8 +34,6 @@ static name *name_of(const pri_step *step)
     return &words_of_handle(step->handle)->names->of[is_receive(step)];
 }
 
-static bool was_truncated(int error) { return error == WSAEMSGSIZE || error == ERROR_MORE_DATA; }
-
 /* ---- Calls ---------------------------------------------------------------------------------- */
 
 static int answer(int result) { return result == 0 ? 0 : WSAGetLastError(); }
@@ -47,14 +45,29 @@ static int bind_anywhere(iocp *io, const pro_handle *handle)
 }
 
 /* Overlapped (NULL: it does not wait); name_len NULL: who sent it is not asked for. */
-static int receive(iocp *io, const pri_step *step, WSABUF *pieces, DWORD count, DWORD *bytes,
-                   void *at, INT *len, OVERLAPPED *overlapped)
+static int receive(iocp *io, const pri_step *step, WSABUF *pieces, DWORD count, DWORD flags,
+                   DWORD *bytes, void *at, INT *len, OVERLAPPED *overlapped)
 {
-    DWORD flags = 0;
-    int   fault = pri_os_fault(io->env, "WSARecvFrom");
+    int fault = pri_os_fault(io->env, "WSARecvFrom");
     if (fault) return -fault;
     return answer(WSARecvFrom((SOCKET)step->handle->pri_fd, pieces, count, bytes, &flags,
                               len ? at : NULL, len, overlapped, NULL));
+}
+
+/* Where it was not bound it is. */
+static int receive_bound(iocp *io, const pri_step *step, WSABUF *pieces, DWORD count, DWORD flags,
+                         DWORD *bytes, void *at, INT *len, OVERLAPPED *overlapped)
+{
+    int error = receive(io, step, pieces, count, flags, bytes, at, len, overlapped);
+    if (error == WSAEINVAL && bind_anywhere(io, step->handle) == 0)
+        error = receive(io, step, pieces, count, flags, bytes, at, len, overlapped);
+    return pri_iocp_was_truncated(error) ? WSA_IO_PENDING : error;
+}
+
+int pri_iocp_receive_from(iocp *io, const pri_step *step, WSABUF *piece, DWORD flags, DWORD *bytes,
+                          void *at, INT *len, OVERLAPPED *overlapped)
+{
+    return receive_bound(io, step, piece, 1, flags, bytes, at, len, overlapped);
 }
 
 /* len 0: to the peer. */
@@ -124,10 +137,7 @@ int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count,
         return error == WSAEINVAL && *len == 0 ? WSAENOTCONN : error; /* Wine: there is no peer */
     }
     if (*len == 0) len = NULL;
-    int error = receive(io, step, pieces, count, bytes, at, len, overlapped);
-    if (error == WSAEINVAL && bind_anywhere(io, step->handle) == 0)
-        error = receive(io, step, pieces, count, bytes, at, len, overlapped);
-    return was_truncated(error) ? WSA_IO_PENDING : error;
+    return receive_bound(io, step, pieces, count, 0, bytes, at, len, overlapped);
 }
 
 /* ---- Results -------------------------------------------------------------------------------- */
@@ -152,9 +162,9 @@ static int64_t the_others(iocp *io, const pri_step *step)
         int          error = is_receive(step) ? 0 : name_message(step, m, &n);
         if (error) break;
         pri_loop_count_system_call(io->loop);
-        error = is_receive(step) ? receive(io, step, &piece, 1, &bytes, n.at, &n.len, NULL)
+        error = is_receive(step) ? receive(io, step, &piece, 1, 0, &bytes, n.at, &n.len, NULL)
                                  : send_one(io, step, &piece, 1, &bytes, n.at, n.len, NULL);
-        bool truncated = is_receive(step) && was_truncated(error);
+        bool truncated = is_receive(step) && pri_iocp_was_truncated(error);
         if (error && !truncated) break; /* what it was a later call says again */
         if (is_receive(step)) {
             received(m, &n, truncated ? (DWORD)m->len : bytes, truncated);
@@ -168,7 +178,7 @@ static int64_t the_others(iocp *io, const pri_step *step)
 
 int pri_iocp_message_done(iocp *io, pri_step *step, int error, int64_t *value)
 {
-    bool truncated = is_receive(step) && was_truncated(error);
+    bool truncated = is_receive(step) && pri_iocp_was_truncated(error);
     if (error && !truncated) {
         *value = 0; /* all or nothing */
         return error;

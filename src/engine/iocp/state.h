@@ -23,6 +23,7 @@ typedef union step_words {
         int64_t   bytes;
         int32_t   error; /* the system's number, or 0 */
     } ready;
+    pri_link paused; /* of a leased receive: lease.c */
     struct {
         struct iocp *io;
         HANDLE       wait;
@@ -42,11 +43,13 @@ typedef struct handle_words {
     uint16_t room;        /* of a pipe: what one write may have; 0: no limit */
     union {
         struct {
-            SOCKET accepting;
+            union {
+                SOCKET   accepting; /* of a listener */
+                uint32_t lease;     /* of a socket: lease.c */
+            };
             union {
                 struct pri_iocp_polls *polls; /* of a pollable, made by its first step */
                 struct pri_iocp_names *names; /* of a datagram socket, made by its first batch */
-                uint32_t               lease; /* of a stream socket: lease.c */
             };
         };
         struct pri_iocp_helper *helpers[2]; /* of one that waits, by direction */
@@ -146,9 +149,19 @@ void pri_iocp_poll_detach(iocp *io, pro_handle *handle);
 
 /* Make the call of a leased receive, as those of iocp.c. */
 int pri_iocp_lease_call(iocp *io, pri_step *step, DWORD *bytes);
+int pri_iocp_lease_from_call(iocp *io, pri_step *step, DWORD *bytes);
 
-/* A call of its is over.  true: call it again; and there is a record only if that says MORE. */
+/* A call of its is over.  true: call it again, unless it is paused; and there is a record only if that says MORE. */
 bool pri_iocp_leased(pri_step *step, int *error, pri_record *record);
+
+/* handle->lease of one for which there is no call until handlers ran. */
+#define PRI_IOCP_PAUSED UINT32_MAX
+
+/* Make the calls of all that are. */
+void pri_iocp_resume(pro_loop *loop, void (*again)(iocp *io, pri_step *step));
+
+/* It is canceled: true if it was paused, and is no more. */
+bool pri_iocp_unpause(pri_step *step);
 
 /* object.c ------------------------------------------------------------------------------------ */
 
@@ -178,6 +191,17 @@ int pri_iocp_message_call(iocp *io, pri_step *step, WSABUF *pieces, DWORD count,
 int pri_iocp_message_done(iocp *io, pri_step *step, int error, int64_t *value);
 
 void pri_iocp_message_detach(iocp *io, pro_handle *handle);
+
+/* An overlapped receive of one datagram, on a socket that need not be bound yet, with MSG_ flags; at, len: where its
+ * sender goes, or NULL. */
+int pri_iocp_receive_from(iocp *io, const pri_step *step, WSABUF *piece, DWORD flags, DWORD *bytes,
+                          void *at, INT *len, OVERLAPPED *overlapped);
+
+/* The number that says that there was more than room. */
+static inline bool pri_iocp_was_truncated(int error)
+{
+    return error == WSAEMSGSIZE || error == ERROR_MORE_DATA;
+}
 
 /* stream.c ------------------------------------------------------------------------------------ */
 

@@ -12,6 +12,7 @@
  * A packet is one of the slots of the world, on the way or linked in the backlog of one socket. */
 #include <string.h>
 
+#include "core/buffers.h"
 #include "engine/sim/net.h"
 
 enum { ROOM = 64 * 1024, HOPS = 64 }; /* of a new socket */
@@ -425,6 +426,30 @@ void pri_sim_recv_datagrams(pro_sim *w, sim_socket *s)
         drop_first(w, s);
     }
     pri_sim_complete(w, s, PRI_SIM_READ, PRO_OK, is_batch ? (int64_t)i : value, 0);
+}
+
+/* Into a buffer of a pool, one at a time. */
+void pri_sim_recv_leased_datagram(pro_sim *w, sim_socket *s)
+{
+    pri_step    *step = s->step[PRI_SIM_READ];
+    pro_buffers *buffers = step->data;
+    if (tell_error(w, s, PRI_SIM_READ) || !first_of(w, s)) return;
+    int32_t id = pri_buffers_take(buffers);
+    if (id < 0) {
+        pri_sim_lack_buffer(w, s, id);
+        return;
+    }
+    const sim_packet *p = first_of(w, s);
+    char             *buffer = pri_buffers_at(buffers, (uint32_t)id);
+    pro_address       from = of_socket(s, p->from);
+    uint32_t name_len = (uint32_t)pri_os_address_out(&from, buffer + offsetof(pri_os_head, name));
+    uint32_t room = buffers->size - PRO_DATAGRAM_HEAD, len = p->len < room ? p->len : room;
+    uint32_t flags = len < p->len ? PRI_RECORD_MORE | PRI_RECORD_TRUNCATED : PRI_RECORD_MORE;
+    memcpy(buffer, &name_len, sizeof name_len);
+    if (len > 0) memcpy(buffer + PRO_DATAGRAM_HEAD, p->bytes, len);
+    drop_first(w, s);
+    pri_sim_complete_leased(w, s, PRI_SIM_READ, len, flags, (uint32_t)id);
+    pri_sim_go_on(w, s);
 }
 
 /* ---- Options -------------------------------------------------------------------------------- */

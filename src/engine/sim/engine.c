@@ -13,6 +13,7 @@
  * and is itself again when the receive ends; of both kinds a sum is taken, which must be right then. */
 #include <string.h>
 
+#include "core/buffers.h"
 #include "core/list.h"
 #include "engine/sim/disk.h"
 #include "engine/sim/lane.h"
@@ -123,12 +124,30 @@ static void add_record(sim_loop *l, pri_record record)
     pri_sim_turn_soon(l, l->world->now_ns);
 }
 
+/* In the ring a record of no step is a mark: a socket that reads again when all before it were delivered,
+ * which is before any event. */
+static void try_marked(pro_sim *w, const pri_record *mark)
+{
+    pri_sim_push(w, w->now_ns + 1, EV_TRY, (uint32_t)mark->value, mark->lease, PRI_SIM_READ);
+}
+
+void pri_sim_try_behind(sim_socket *s)
+{
+    sim_loop *l = pri_loop_engine_state(s->step[PRI_SIM_READ]->handle->pri_loop);
+    s->trying[PRI_SIM_READ] = 1;
+    add_record(l, (pri_record){.value = s->id, .lease = s->generation});
+}
+
 static int take_records(sim_loop *l, pri_record *records, int max)
 {
     int count = 0;
-    for (; count < max && l->count > 0; count++, l->count--) {
+    for (; count < max && l->count > 0; l->count--) {
         records[count] = l->records[l->head];
         l->head = (l->head + 1) & (l->capacity - 1);
+        if (records[count].step)
+            count++;
+        else
+            try_marked(l->world, &records[count]);
     }
     return count;
 }
@@ -175,6 +194,7 @@ static int refusal(const sim_socket *s, const pri_step *step)
     switch (step->kind) {
     case PRI_STEP_RECV:
     case PRI_STEP_RECV_LEASED:
+    case PRI_STEP_RECV_FROM_LEASED:
     case PRI_STEP_SEND:
         return s->state == SOCK_CONNECTED || s->flags & SOCK_DATAGRAM ? PRO_OK : PRO_ENOTCONN;
     case PRI_STEP_ACCEPT: return s->state == SOCK_LISTENING ? PRO_OK : PRO_EINVAL;
@@ -406,6 +426,8 @@ static int drive(pro_loop *loop, sim_loop *l, uint64_t until_ns, pri_record *rec
 static int turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
     sim_loop *l = pri_loop_engine_state(loop);
+    pri_buffers_resume(
+        loop); /* nothing stands in the list of the paused here, but spare buffers are lent */
     if (!l->polling) return drive(loop, l, until_ns, records, max);
     l->until = until_ns;
     atomic_store(&l->woken, false);

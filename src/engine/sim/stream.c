@@ -359,6 +359,22 @@ static void gather(const pri_step *step, sim_pipe *p, uint32_t len)
 
 static uint32_t at_most(uint64_t a, uint32_t b) { return a < b ? (uint32_t)a : b; }
 
+/* A receive that goes on: for what is left, the rest or the end. */
+void pri_sim_go_on(pro_sim *w, sim_socket *s)
+{
+    if (s->trying[PRI_SIM_READ]) return;
+    s->trying[PRI_SIM_READ] = 1;
+    pri_sim_push(w, w->now_ns + 1, EV_TRY, s->id, s->generation, PRI_SIM_READ);
+}
+
+void pri_sim_lack_buffer(pro_sim *w, sim_socket *s, int32_t id)
+{
+    if (id == PRI_BUFFERS_NONE)
+        pri_sim_complete(w, s, PRI_SIM_READ, PRO_ENOBUFS, 0, 0);
+    else if (!s->trying[PRI_SIM_READ])
+        pri_sim_try_behind(s);
+}
+
 static void try_recv(pro_sim *w, sim_socket *s)
 {
     pri_step *step = s->step[PRI_SIM_READ];
@@ -369,7 +385,7 @@ static void try_recv(pro_sim *w, sim_socket *s)
         bool    is_leased = step->kind == PRI_STEP_RECV_LEASED;
         int32_t lease = is_leased ? pri_buffers_take(step->data) : 0;
         if (lease < 0) {
-            pri_sim_complete(w, s, PRI_SIM_READ, PRO_ENOBUFS, 0, 0);
+            pri_sim_lack_buffer(w, s, lease);
             return;
         }
         if (n > 1 && pri_sim_strikes(w, &s->stream, PRO_SIM_SHORT_READ))
@@ -389,10 +405,7 @@ static void try_recv(pro_sim *w, sim_socket *s)
         bool is_multi = step->flags & PRI_STEP_MULTI;
         pri_sim_complete_leased(w, s, PRI_SIM_READ, n, is_multi ? PRI_RECORD_MORE : 0,
                                 (uint32_t)lease);
-        if (is_multi && !s->trying[PRI_SIM_READ]) { /* for what is left: the rest, or the end */
-            s->trying[PRI_SIM_READ] = 1;
-            pri_sim_push(w, w->now_ns + 1, EV_TRY, s->id, s->generation, PRI_SIM_READ);
-        }
+        if (is_multi) pri_sim_go_on(w, s);
         return;
     }
     if (s->error) {
@@ -463,6 +476,7 @@ void pri_sim_try(pro_sim *w, sim_socket *s, int direction)
             try_recv(w, s);
         break;
     case PRI_STEP_RECV_LEASED: try_recv(w, s); break;
+    case PRI_STEP_RECV_FROM_LEASED: pri_sim_recv_leased_datagram(w, s); break;
     case PRI_STEP_SEND:
         if (s->flags & SOCK_DATAGRAM)
             pri_sim_send_datagrams(w, s);

@@ -395,6 +395,8 @@ sim_socket *pri_sim_socket_of_fd(const pro_sim *w, intptr_t fd);
 void pri_sim_try_soon(pro_sim *w, sim_socket *s, int direction);
 void pri_sim_try(pro_sim *w, sim_socket *s, int direction);
 void pri_sim_arrive(pro_sim *w, sim_socket *s);
+void pri_sim_go_on(pro_sim *w, sim_socket *s);
+void pri_sim_lack_buffer(pro_sim *w, sim_socket *s, int32_t id); /* PRI_BUFFERS_NONE or _LATER */
 void pri_sim_send_segment(pro_sim *w, sim_socket *to, uint32_t len, uint32_t flags);
 void pri_sim_break(pro_sim *w, sim_socket *s, int error); /* here and now */
 void pri_sim_give_up(pro_sim *w, sim_socket *s);
@@ -417,6 +419,7 @@ void        pri_sim_datagram_arrives(pro_sim *w, uint32_t slot);
 void        pri_sim_refused(pro_sim *w, sim_socket *s, uint32_t port);
 void        pri_sim_send_datagrams(pro_sim *w, sim_socket *s);
 void        pri_sim_recv_datagrams(pro_sim *w, sim_socket *s);
+void        pri_sim_recv_leased_datagram(pro_sim *w, sim_socket *s);
 int         pri_sim_datagram_set(sim_socket *s, int option, int value);
 int         pri_sim_datagram_get(const sim_socket *s, int option, int *value);
 void        pri_sim_drop_unreceived(pro_sim *w, sim_socket *s);
@@ -431,6 +434,7 @@ void pri_sim_complete(pro_sim *w, sim_socket *s, int direction, int error, int64
                       uint32_t flags);
 void pri_sim_complete_leased(pro_sim *w, sim_socket *s, int direction, int64_t value,
                              uint32_t flags, uint32_t lease);
+void pri_sim_try_behind(sim_socket *s); /* read again, behind what is in the ring */
 void pri_sim_canceled(pro_sim *w, sim_socket *s, int direction);
 int  pri_sim_system_error(int error);
 void pri_sim_guard_end(pro_sim *w, pri_step *step); /* was its buffer left alone? */

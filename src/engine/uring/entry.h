@@ -137,7 +137,7 @@ PRI_APART void fill_vectors(struct io_uring_sqe *sqe, pri_side *side, uint8_t op
 }
 
 _Static_assert((PRI_STEP_RECV & PRI_STEP_ACCEPT & PRI_STEP_POLL_IN & PRI_STEP_RECV_LEASED &
-                PRI_STEP_TRY_IN &
+                PRI_STEP_TRY_IN & PRI_STEP_RECV_FROM_LEASED &
                 ~(PRI_STEP_SEND | PRI_STEP_CONNECT | PRI_STEP_POLL_OUT | PRI_STEP_TRY_OUT) & 1) ==
                    1,
                "odd kinds read, even ones write");
@@ -246,6 +246,19 @@ static inline void fill_leased(pri_step *step, struct io_uring_sqe *sqe, uint32_
         sqe->ioprio |= IORING_RECV_MULTISHOT;
 }
 
+/* Datagrams: only many of them at a time, since the kernel knows but for these where in the buffer the sender is to
+ * stand. */
+static inline void fill_leased_from(pri_step *step, struct io_uring_sqe *sqe, uint32_t features)
+{
+    static const struct msghdr header = {.msg_namelen = sizeof(((pri_os_head *)NULL)->name)};
+    fill_leased(step, sqe, features);
+    if (words_of(step)->state & POLLING) return;
+    sqe->opcode = IORING_OP_RECVMSG;
+    sqe->addr = (uintptr_t)&header;
+    sqe->len = 1;
+    sqe->ioprio |= IORING_RECV_MULTISHOT;
+}
+
 /* A descriptor of this engine's is blocking, but for a while. */
 static inline void set_blocking(const pro_handle *handle, bool is_blocking)
 {
@@ -281,6 +294,7 @@ PRI_APART void fill_other(pri_step *step, struct io_uring_sqe *sqe, uint32_t fea
         sqe->addr = (uintptr_t)side->message.name;
         break;
     case PRI_STEP_RECV_LEASED: fill_leased(step, sqe, features); break;
+    case PRI_STEP_RECV_FROM_LEASED: fill_leased_from(step, sqe, features); break;
     case PRI_STEP_POLL_IN:
     case PRI_STEP_POLL_OUT:
     case PRI_STEP_TRY_IN:

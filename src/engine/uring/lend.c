@@ -7,40 +7,35 @@
 
 enum { PAGE = 4096, GROUPS_TRIED = 64 };
 
-typedef struct lent {
-    struct io_uring_buf_ring *ring; /* on a page of its own, behind this */
-    unsigned                  mask;
-} lent;
-
-static lent *lent_of(const pro_buffers *buffers) { return buffers->engine; }
-
-static inline void add(const pro_buffers *buffers, const lent *l, unsigned tail, uint32_t id)
+/* How long each is stands there from the beginning. */
+static inline void add(const pro_buffers *buffers, unsigned tail, uint32_t id)
 {
-    struct io_uring_buf *entry = &l->ring->bufs[tail & l->mask];
+    struct io_uring_buf_ring *ring = buffers->engine;
+    struct io_uring_buf      *entry = &ring->bufs[tail & buffers->mask];
     entry->addr = (uintptr_t)pri_buffers_at(buffers, id);
-    entry->len = buffers->size;
     entry->bid = (uint16_t)id;
 }
 
 void pri_uring_give(pro_buffers *buffers, uint32_t id)
 {
-    const lent *l = lent_of(buffers);
-    unsigned    tail = l->ring->tail; /* ours alone to write */
-    add(buffers, l, tail, id);
-    io_uring_smp_store_release(&l->ring->tail, (uint16_t)(tail + 1));
+    struct io_uring_buf_ring *ring = buffers->engine;
+    unsigned                  tail = ring->tail; /* ours alone to write */
+    add(buffers, tail, id);
+    io_uring_smp_store_release(&ring->tail, (uint16_t)(tail + 1));
 }
 
-int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffers, uint16_t *group)
+int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffers, uint32_t count,
+                   uint16_t *group)
 {
     unsigned entries = 1;
-    while (entries < buffers->count) entries *= 2;
+    while (entries < count) entries *= 2;
     size_t size = entries * sizeof(struct io_uring_buf);
-    char  *memory = pri_env_realloc(env, NULL, sizeof(lent) + PAGE + size);
+    char  *memory = pri_env_realloc(env, NULL, PAGE + size);
     if (!memory) return -ENOMEM;
-    uintptr_t page = ((uintptr_t)memory + sizeof(lent) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    lent     *l = (lent *)(void *)memory;
-    *l = (lent){.ring = (struct io_uring_buf_ring *)page, .mask = entries - 1};
-    memset(l->ring, 0, size);
+    uintptr_t                 page = ((uintptr_t)memory + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    struct io_uring_buf_ring *lent = (struct io_uring_buf_ring *)page;
+    memset(lent, 0, size);
+    for (unsigned i = 0; i < entries; i++) lent->bufs[i].len = buffers->size;
 
     int error = -EEXIST;
     for (int tries = 0; error == -EEXIST && tries < GROUPS_TRIED; tries++) {
@@ -55,9 +50,11 @@ int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffe
         pri_env_realloc(env, memory, 0);
         return error;
     }
-    buffers->engine = l;
-    for (uint32_t id = 0; id < buffers->count; id++) add(buffers, l, id, id);
-    io_uring_smp_store_release(&l->ring->tail, (uint16_t)buffers->count);
+    buffers->engine = lent;
+    buffers->engine_memory = memory;
+    buffers->mask = (uint16_t)(entries - 1);
+    for (uint32_t id = 0; id < count; id++) add(buffers, id, id);
+    io_uring_smp_store_release(&lent->tail, (uint16_t)count);
     return 0;
 }
 
@@ -65,6 +62,6 @@ void pri_uring_take_back(struct io_uring *ring, const pro_env *env, pro_buffers 
 {
     struct io_uring_buf_reg reg = {.bgid = buffers->group};
     io_uring_register((unsigned)ring->ring_fd, IORING_UNREGISTER_PBUF_RING, &reg, 1);
-    pri_env_realloc(env, buffers->engine, 0);
+    pri_env_realloc(env, buffers->engine_memory, 0);
     buffers->engine = NULL;
 }

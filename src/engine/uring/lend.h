@@ -7,9 +7,9 @@
 
 #include "core/buffers.h"
 
-/* Register a ring of the pool's buffers.  *group is the number to try first; it is left at the next one.
+/* Register a ring of the pool's first count buffers.  *group is the number to try first; it is left at the next one.
  * 0, or a negated system number, and then nothing is left behind. */
-int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffers,
+int pri_uring_lend(struct io_uring *ring, const pro_env *env, pro_buffers *buffers, uint32_t count,
                    uint16_t *group);
 
 /* Undo it.  No step would use the pool any more, or the ring is about to go. */

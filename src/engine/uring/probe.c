@@ -10,7 +10,7 @@
  *   born_with_socket   poll_first, multishot accept,  taken to be there if IORING_OP_SOCKET is, which
  *                      an empty table of buffers      came with the same kernel
  *                      have no bit
- *   born_with_zc       multishot receive, which has   taken to be there if IORING_OP_SEND_ZC is, which
+ *   born_with_zc       multishot receives, which have taken to be there if IORING_OP_SEND_ZC is, which
  *                      no bit                         came with the same kernel
  *   multishot_einval   multishot accept refused all   reap.c: that accept goes on one-shot; if this
  *                      the same                       works, so do all the others
@@ -285,7 +285,7 @@ static int look(struct io_uring *ring, pri_uring_found *found, const pri_engine_
     if (!has_op(&list.probe, PRI_IORING_OP_READV_FIXED))
         *features &= ~(uint32_t)PRI_URING_REGISTERED_PIECES;
     if (!has_op(&list.probe, IORING_OP_SEND_ZC)) /* quirk born_with_zc */
-        *features &= ~(uint32_t)PRI_URING_MULTISHOT_RECV;
+        *features &= ~(uint32_t)(PRI_URING_MULTISHOT_RECV | PRI_URING_MULTISHOT_RECVMSG);
     if (!has_op(&list.probe, IORING_OP_SENDMSG_ZC))
         *features &= ~(uint32_t)(PRI_URING_SEND_ZC | PRI_URING_ZC_REPORT);
     if (*features & PRI_URING_DONTFORK && io_uring_ring_dontfork(ring) < 0)

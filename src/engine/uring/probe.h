@@ -20,6 +20,7 @@
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
     X(BUFFER_RING, "buffer_ring", "a leased receive holds its buffer while it waits")              \
     X(MULTISHOT_RECV, "multishot_recv", "one-shot receives that the engine re-arms")               \
+    X(MULTISHOT_RECVMSG, "multishot_recvmsg", "the engine picks buffers")                          \
     X(SEND_ZC, "send_zc", "zero-copy sends are copied")                                            \
     X(ZC_REPORT, "zc_report", "nobody counts the zero-copy sends that were copied")                \
     X(CQE_SKIP, "cqe_skip", "cancels that worked are reaped and dropped")                          \

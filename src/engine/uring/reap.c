@@ -57,7 +57,11 @@ static void submit_again(uring *u, pri_step *step, uint32_t flags)
 
 static uint32_t multishot_of(const pri_step *step)
 {
-    return step->kind == PRI_STEP_ACCEPT ? PRI_URING_MULTISHOT_ACCEPT : PRI_URING_MULTISHOT_RECV;
+    switch (step->kind) {
+    case PRI_STEP_ACCEPT: return PRI_URING_MULTISHOT_ACCEPT;
+    case PRI_STEP_RECV_LEASED: return PRI_URING_MULTISHOT_RECV;
+    default: return 0; /* there is no other way */
+    }
 }
 
 /* A step of a multishot accept goes on as long as nobody ends it and nothing is wrong. */
@@ -111,25 +115,71 @@ static void drop_buffer(pri_step *step)
 {
     if (!(words_of(step)->state & PICKED)) return;
     words_of(step)->state &= ~(uint32_t)PICKED;
-    pri_buffers_give(step->data, words_of(step)->lease);
+    pri_buffers_untake(step->data, words_of(step)->lease);
 }
 
 /* A worker thread of the kernel's keeps the buffer that it picked, also when nothing came to be in it. */
 static void give_unused(pri_step *step, uint32_t flags)
 {
-    if (step->kind == PRI_STEP_RECV_LEASED && flags & IORING_CQE_F_BUFFER)
+    if (pri_step_is_leased(step) && flags & IORING_CQE_F_BUFFER)
         pri_uring_give(step->data, flags >> IORING_CQE_BUFFER_SHIFT);
 }
 
-/* There are bytes, and a buffer for them?  state: what it has beside its phase. */
-static bool pick_buffer(pri_step *step, uint32_t *state)
+/* Too many records of its pool are undelivered: it gets an entry when some of them were delivered. */
+static void pause_step(uring *u, pri_step *step)
 {
-    if (step->kind != PRI_STEP_RECV_LEASED || !is_late(step)) return true;
-    if (words_of(step)->state & CANCEL_WISHED) return true;
+    step_words *words = words_of(step);
+    words->state = WAITING | AGAIN | (words->state & ONE_SHOT);
+    pri_buffers_pause(u->loop, &words->link);
+}
+
+/* There are bytes for a leased receive for which the kernel does not pick: a buffer, and a plain receive into it. */
+PRI_APART bool pick_buffer(uring *u, pri_step *step, pri_record *record)
+{
     int32_t id = pri_buffers_take(step->data);
-    words_of(step)->lease = (uint32_t)id;
-    *state = PICKED;
-    return id >= 0;
+    if (id >= 0) {
+        words_of(step)->lease = (uint32_t)id;
+        submit_again(u, step, PICKED);
+    } else if (id == PRI_BUFFERS_LATER) {
+        pause_step(u, step);
+    } else {
+        set_phase(words_of(step), REPORTED);
+        report(record, step, 0, PRO_ENOBUFS, ENOBUFS);
+        return true;
+    }
+    return false;
+}
+
+/* A datagram, perhaps: a call of our own that does not wait.  false: no record, the step goes on. */
+PRI_APART bool receive_from(uring *u, pri_step *step, pri_record *record)
+{
+    pro_buffers *buffers = step->data;
+    int32_t      id = pri_buffers_take(buffers);
+    int          is_truncated = 0;
+    int64_t      n = -ENOBUFS;
+    if (id == PRI_BUFFERS_LATER) {
+        pause_step(u, step);
+        return false;
+    }
+    if (id >= 0) {
+        pri_loop_count_system_call(u->loop);
+        n = pri_os_recv_datagram(u->env, step->handle->pri_fd,
+                                 pri_buffers_at(buffers, (uint32_t)id), buffers->size,
+                                 &is_truncated);
+        if (n < 0) pri_buffers_untake(buffers, (uint32_t)id);
+    }
+    if (n < 0 && n != -EAGAIN) {
+        set_phase(words_of(step), REPORTED);
+        report(record, step, 0, pri_os_error((int)n), (int)-n);
+        return true;
+    }
+    if (n >= 0) {
+        report(record, step, n, PRO_OK, 0);
+        record->flags = is_truncated ? PRI_RECORD_MORE | PRI_RECORD_TRUNCATED : PRI_RECORD_MORE;
+        record->lease = (uint32_t)id;
+    }
+    submit_again(u, step, 0);
+    return n >= 0;
 }
 
 static void forget_cancel(step_words *words)
@@ -161,6 +211,22 @@ static void leased(uring *u, pri_step *step, int bytes, uint32_t flags, pri_reco
     submit_again(u, step, 0);
 }
 
+/* A datagram in a buffer of the kernel's choice.  After an empty one it stops. */
+static void leased_from(uring *u, pri_step *step, int result, uint32_t flags, pri_record *record)
+{
+    struct io_uring_recvmsg_out head;
+    report(record, step, result - PRO_DATAGRAM_HEAD, PRO_OK, 0);
+    record->lease = flags >> IORING_CQE_BUFFER_SHIFT;
+    pri_uring_lent_filled(step, record->lease, (size_t)result);
+    memcpy(&head, pri_buffers_at(step->data, record->lease), sizeof head);
+    record->flags =
+        head.flags & MSG_TRUNC ? PRI_RECORD_MORE | PRI_RECORD_TRUNCATED : PRI_RECORD_MORE;
+    step->handle->pri_engine[0] = flags & u->nonempty;
+    if (flags & IORING_CQE_F_MORE) return;
+    forget_cancel(words_of(step));
+    submit_again(u, step, 0);
+}
+
 /* Everything but the plain success of a transfer: all of the kernel's moods.  false: no record. */
 PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_record *record)
 {
@@ -174,13 +240,11 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
     if (result >= 0 && step->flags & PRI_STEP_BY_CALL) return run_call(u, step, record);
     if (connect && is_unix(step)) set_blocking(step->handle, true);
     if (words->state & POLLING && result >= 0) {
-        uint32_t picked = 0;
-        if (!pick_buffer(step, &picked)) {
-            set_phase(words, REPORTED);
-            report(record, step, 0, PRO_ENOBUFS, ENOBUFS);
-            return true;
-        }
-        submit_again(u, step, picked);
+        bool is_for_us = pri_step_is_leased(step) && is_late(step);
+        if (is_for_us && !(words->state & CANCEL_WISHED))
+            return step->kind == PRI_STEP_RECV_LEASED ? pick_buffer(u, step, record)
+                                                      : receive_from(u, step, record);
+        submit_again(u, step, 0);
         return false;
     }
     /* A connect that was taken up again finds what it had begun. */
@@ -220,6 +284,15 @@ PRI_APART bool completed(uring *u, pri_step *step, int result, bool more, pri_re
             break;
         }
         submit_again(u, step, POLLING);
+        return false;
+    case -ENOBUFS:
+        if (!pri_step_is_leased(step) || is_late(step) ||
+            ((const pro_buffers *)step->data)->available == 0)
+            break;
+        if (words->state & CANCEL_WISHED)
+            end(u, step);
+        else /* not yet: a handler before it may cancel it */
+            pri_uring_wait_for_entry(u, step, (words->state & ONE_SHOT) | AGAIN);
         return false;
     case -ENFILE: /* in a table that was not expected to be full */
         if (!(words->state & IN_SLOT)) break;
@@ -326,6 +399,10 @@ static bool completion(uring *u, const struct io_uring_cqe *cqe, pri_record *rec
         leased(u, step, result, cqe->flags, record);
         return true;
     }
+    if (step->kind == PRI_STEP_RECV_FROM_LEASED && result > 0 && !(words->state & POLLING)) {
+        leased_from(u, step, result, cqe->flags, record);
+        return true;
+    }
     if (words->state & ZEROCOPY) return completed_zerocopy(u, step, result, cqe->flags, record);
     give_unused(step, cqe->flags);
     if (step->kind == PRI_STEP_RECV_LEASED && result == -ENOBUFS) /* there are bytes */
@@ -382,9 +459,7 @@ PRI_IN_PLACE void run_row(pro_loop *loop, uring *u)
         if (PRI_RARELY(step->op_state != (PRI_STARTED | PRI_STEP_PLAIN) ||
                        !pri_step_is_over(step, result))) {
             if (is_leased(step, cqe)) {
-                uint32_t     id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-                pro_buffers *buffers = step->data;
-                buffers->available--;
+                uint32_t id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
                 pri_uring_lent_filled(step, id, (size_t)result);
                 pri_op_run_leased(loop, step, id, result);
             } else {

@@ -190,10 +190,22 @@ static int report_ended(uring *u, pri_record *records, int max)
     return pri_list_empty(&u->ended) ? 0 : pri_uring_report_ended(u, records, max);
 }
 
+PRI_APART void resume(pro_loop *loop)
+{
+    pri_link now;
+    pri_list_init(&now);
+    pri_list_splice(&now, &loop->paused);
+    while (!pri_list_empty(&now)) {
+        pri_step *step = step_of_link(pri_list_pop(&now));
+        submit(uring_of(loop), step, words_of(step)->state & ~(uint32_t)PHASES);
+    }
+}
+
 static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, int max)
 {
     uring *u = uring_of(loop);
     u->woken = false;
+    if (pri_buffers_resume(loop)) resume(loop);
     int      n = report_ended(u, records, max);
     bool     wait = n == 0 && until_ns != PRI_TURN_POLL;
     uint64_t until = NEVER;
@@ -278,11 +290,13 @@ static void uring_cancel(pro_loop *loop, pri_step *step)
     ask_to_end(u, step);
 }
 
-static int uring_buffers_lend(pro_loop *loop, pro_buffers *buffers)
+/* Where it would not pick for datagrams it shall not pick for streams either: a pool is for both. */
+static int uring_buffers_lend(pro_loop *loop, pro_buffers *buffers, uint32_t count)
 {
-    uring *u = uring_of(loop);
-    if (!(u->features & PRI_URING_BUFFER_RING)) return -EOPNOTSUPP;
-    return pri_uring_lend(&u->ring, u->env, buffers, &u->group);
+    const uint32_t needed = PRI_URING_BUFFER_RING | PRI_URING_MULTISHOT_RECVMSG;
+    uring         *u = uring_of(loop);
+    if ((u->features & needed) != needed) return -EOPNOTSUPP;
+    return pri_uring_lend(&u->ring, u->env, buffers, count, &u->group);
 }
 
 static void uring_buffers_back(pro_loop *loop, pro_buffers *buffers)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "os/os.h"
@@ -71,6 +72,32 @@ int64_t pri_os_send_message(const pro_env *env, intptr_t fd, pri_os_message *m, 
         n = fault ? fault : answer(sendmsg((int)fd, header_of(m), MSG_NOSIGNAL | MSG_DONTWAIT));
     } while (n == -EINTR);
     return n == -EAGAIN && m->never_waits ? -ENOBUFS : n;
+}
+
+/* ---- Into a leased buffer ------------------------------------------------------------------- */
+
+_Static_assert(sizeof(pri_os_head) == PRO_DATAGRAM_HEAD, "the head is what the header says");
+_Static_assert(sizeof(((pri_os_head *)NULL)->name) >= sizeof(struct sockaddr_un),
+               "any name has room");
+
+int64_t pri_os_recv_datagram(const pro_env *env, intptr_t fd, void *buffer, size_t size,
+                             int *is_truncated)
+{
+    char         *head = buffer;
+    struct iovec  piece = {head + PRO_DATAGRAM_HEAD, size - PRO_DATAGRAM_HEAD};
+    struct msghdr header = {
+        .msg_name = head + offsetof(pri_os_head, name), .msg_iov = &piece, .msg_iovlen = 1};
+    int64_t n;
+    do {
+        header.msg_namelen = sizeof(((pri_os_head *)NULL)->name);
+        int fault = pri_os_fault(env, "recvmsg");
+        n = fault ? fault : answer(recvmsg((int)fd, &header, MSG_DONTWAIT));
+    } while (n == -EINTR);
+    if (n < 0) return n;
+    uint32_t name_len = header.msg_namelen;
+    memcpy(head, &name_len, sizeof name_len);
+    *is_truncated = (header.msg_flags & MSG_TRUNC) != 0;
+    return n;
 }
 
 /* ---- Many ----------------------------------------------------------------------------------- */
