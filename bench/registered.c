@@ -1,11 +1,11 @@
 /* bench/registered: what does a read of a file cost from registered memory, and what from any other?
  *
- * Random reads of a file, so many in flight.  By hand: a ring in the library's set-up, READ and, from a table
- * of one buffer, READ_FIXED: what the kernel itself gains is the measure of what the library can.  All lanes
+ * Random reads of a file (or writes: --write), so many in flight.  By hand: a ring in the library's set-up, READ
+ * and, from a table of one buffer, READ_FIXED: what the kernel itself gains is the measure of what the library can.  All lanes
  * are alive at once and take turns; what counts is CPU time of the process.
  *
  *   bench/registered [--size BYTES,...] [--rounds 40] [--window-us 50000] [--parts 4] [--depth N] [--mib 256]
- *                    [--direct] [--huge] [--dir DIR] [--json FILE]
+ *                    [--direct] [--write] [--huge] [--dir DIR] [--json FILE]
  *
  * --direct reads past the page cache; --huge has the memory of the buffers in huge pages, where there are some;
  * --depth is 8, for sizes of up to 64 KiB 32. */
@@ -29,7 +29,7 @@ static struct {
     unsigned depth;
     uint64_t file_len;
     char     path[4096];
-    bool     direct, huge;
+    bool     direct, huge, write;
 } shape;
 
 struct lane {
@@ -79,10 +79,11 @@ static void ask(struct lane *l, uint64_t i)
     struct io_uring_sqe *sqe = io_uring_get_sqe(&l->ring);
     if (!sqe) bench_die("the submission queue is full");
     char *buffer = buffer_of(l, (unsigned)i);
-    if (l->registered)
-        io_uring_prep_read_fixed(sqe, l->fd, buffer, (unsigned)shape.size, next_offset(l), 0);
+    io_uring_prep_read(sqe, l->fd, buffer, (unsigned)shape.size, next_offset(l));
+    if (l->registered) /* of buffer 0 */
+        sqe->opcode = shape.write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
     else
-        io_uring_prep_read(sqe, l->fd, buffer, (unsigned)shape.size, next_offset(l));
+        sqe->opcode = shape.write ? IORING_OP_WRITE : IORING_OP_READ;
     sqe->user_data = i;
 }
 
@@ -100,7 +101,7 @@ static uint64_t by_hand(void *state, uint64_t window_ns)
         io_uring_for_each_cqe(&l->ring, head, cqe)
         {
             taken++;
-            if (cqe->res != (int)shape.size) bench_die("read: %d", cqe->res);
+            if (cqe->res != (int)shape.size) bench_die("transfer: %d", cqe->res);
             if (is_over(l))
                 in_flight--;
             else
@@ -122,7 +123,7 @@ static void open_by_hand(struct lane *l)
     }
     if (error) bench_die("io_uring_setup: %s", strerror(-error));
     io_uring_register_ring_fd(&l->ring);
-    l->fd = open(shape.path, O_RDONLY | O_CLOEXEC | (shape.direct ? O_DIRECT : 0));
+    l->fd = open(shape.path, O_RDWR | O_CLOEXEC | (shape.direct ? O_DIRECT : 0));
     if (l->fd < 0) bench_die_errno(shape.path);
     struct iovec all = {l->memory, shape.depth * shape.size};
     if (l->registered) error = io_uring_register_buffers(&l->ring, &all, 1);
@@ -137,13 +138,22 @@ static void close_by_hand(struct lane *l)
 
 /* ---- The library ------------------------------------------------------------------------------ */
 
-static void on_read(pro_op *op)
+static void begin(struct lane *l, pro_op *op);
+
+static void on_done(pro_op *op)
 {
     struct lane *l = op->user;
-    if (op->error || op->value != (int64_t)shape.size) bench_die("read: %d", op->error);
-    if (is_over(l)) return;
+    if (op->error || op->value != (int64_t)shape.size) bench_die("transfer: %d", op->error);
+    if (!is_over(l)) begin(l, op);
+}
+
+static void begin(struct lane *l, pro_op *op)
+{
     char *buffer = buffer_of(l, (unsigned)(op - l->ops));
-    pro_file_read(op, &l->file, buffer, shape.size, next_offset(l), on_read);
+    if (shape.write)
+        pro_file_write(op, &l->file, buffer, shape.size, next_offset(l), on_done);
+    else
+        pro_file_read(op, &l->file, buffer, shape.size, next_offset(l), on_done);
 }
 
 static uint64_t by_library(void *state, uint64_t window_ns)
@@ -152,7 +162,7 @@ static uint64_t by_library(void *state, uint64_t window_ns)
     begin_window(l, window_ns);
     for (unsigned i = 0; i < shape.depth; i++) {
         l->ops[i].user = l;
-        pro_file_read(&l->ops[i], &l->file, buffer_of(l, i), shape.size, next_offset(l), on_read);
+        begin(l, &l->ops[i]);
     }
     pro_loop_run(l->loop);
     return l->done;
@@ -167,7 +177,7 @@ static void open_library(struct lane *l)
 {
     pro_loop_options options = {.version = PRO_VERSION, .engine = PRO_ENGINE_URING};
     if (pro_loop_new(&l->loop, &options) != PRO_OK) bench_die("no loop");
-    uint32_t flags = PRO_FILE_READ | (shape.direct ? PRO_FILE_DIRECT : 0);
+    uint32_t flags = PRO_FILE_READ | PRO_FILE_WRITE | (shape.direct ? PRO_FILE_DIRECT : 0);
     pro_file_open(&l->op, &l->file, l->loop, NULL, shape.path, flags, 0, on_ready);
     pro_loop_run(l->loop);
     if (!l->registered) return;
@@ -244,10 +254,11 @@ static void measure(unsigned rounds, unsigned parts, uint64_t window_ns, struct 
             free(states[i].memory);
         }
     }
-    printf("\n%zu bytes, %u in flight, %s, %s pages; %u rounds of %.0f ms\n", shape.size,
-           shape.depth, shape.direct ? "direct" : "from the page cache",
-           shape.huge ? "huge" : "small", rounds, (double)window_ns / 1e6);
-    printf("  %-22s %12s %12s  %s\n", "", "ns CPU/read", "ns/read", "CPU / by hand");
+    printf("\n%s of %zu bytes, %u in flight, %s, %s pages; %u rounds of %.0f ms\n",
+           shape.write ? "writes" : "reads", shape.size, shape.depth,
+           shape.direct ? "direct" : "by the page cache", shape.huge ? "huge" : "small", rounds,
+           (double)window_ns / 1e6);
+    printf("  %-22s %12s %12s  %s\n", "", "ns CPU each", "ns each", "CPU / by hand");
     for (int i = 0; i < LANES; i++) {
         struct bench_interval ratio = bench_ratio(&lanes[i], &lanes[HAND], BENCH_CPU, rounds);
         double                cpu = bench_median(lanes[i].ns_per_unit[BENCH_CPU], rounds);
@@ -259,6 +270,7 @@ static void measure(unsigned rounds, unsigned parts, uint64_t window_ns, struct 
         bench_json_int(json, "size", shape.size);
         bench_json_int(json, "depth", shape.depth);
         bench_json_bool(json, "direct", shape.direct);
+        bench_json_bool(json, "write", shape.write);
         bench_json_bool(json, "huge", shape.huge);
         bench_json_num(json, "cpu_ns", cpu);
         bench_json_num(json, "wall_ns", wall);
@@ -301,6 +313,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--direct") == 0)
             shape.direct = true;
+        else if (strcmp(argv[i], "--write") == 0)
+            shape.write = true;
         else if (strcmp(argv[i], "--huge") == 0)
             shape.huge = true;
         else if ((v = bench_option("--size", argc, argv, &i)))
@@ -330,7 +344,7 @@ int main(int argc, char **argv)
     bench_pin(BENCH_CPU_LAST);
     make_file(dir);
     atexit(remove_file);
-    printf("registered: random reads of a file of %u MiB; %s\n", mib, host.commit);
+    printf("registered: a file of %u MiB; %s\n", mib, host.commit);
     for (unsigned i = 0; i < sizes_len; i++) {
         shape.size = sizes[i];
         shape.depth = depth ? depth : sizes[i] <= 64 << 10 ? 32 : 8;
