@@ -1,5 +1,5 @@
 /* No handle of the system of any kind, threads, events and waits among them, is left by pipes, pairs, what
- * waits, children and their groups.  The list counts files, ports, processes and jobs after every sentence; here
+ * waits, children and their groups, watchers.  The list counts files, ports, processes and jobs after every sentence; here
  * it is all of them, over so many rounds that one a round would show. */
 #include "lib/net.h"
 #include "lib/world.h"
@@ -71,6 +71,34 @@ static void do_child(pro_loop *loop, int round)
     for (int i = 0; i < 3 && spawn->error == PRO_OK; i++) t_close_fd(stdio[i].descriptor);
 }
 
+/* A directory whose question changes, and a file in it; a path that goes, one that is taken back, one that stays. */
+static void do_watcher(pro_loop *loop, int round)
+{
+    pro_watcher *w = t_new(pro_watcher);
+    pro_change  *changes = t_array(pro_change, 8);
+    const char  *directory = t_path("watched"), *file = t_path_in(directory, "file");
+    t_op        *watch = t_new_op(), *late = t_new_op(), *close = t_new_op();
+    t_make_directory(directory);
+    t_write_file(file, "text");
+    CHECK_ERROR(pro_watcher_open(w, loop, NULL), PRO_OK);
+    int of_directory = pro_watcher_add(w, directory, PRO_CHANGE_CREATED);
+    CHECK_GT(of_directory, 0);
+    CHECK_GT(pro_watcher_add(w, file, PRO_CHANGE_ALL), of_directory);
+    if (round % 2) CHECK_EQ(pro_watcher_add(w, directory, PRO_CHANGE_ALL), of_directory);
+    t_remove(file);
+    pro_watch(&watch->op, w, changes, 8, t_done);
+    t_wait_count(loop, &watch->done, 1);
+    CHECK_ERROR(watch->error, PRO_OK);
+    if (round % 3 == 0) CHECK_ERROR(pro_watcher_remove(w, of_directory), PRO_OK);
+    pro_watch(&late->op, w, changes, 8, t_done);
+    if (round % 3 == 1) t_poll(loop);
+    pro_watcher_close(&close->op, w, t_done);
+    t_run(loop);
+    CHECK_EQ(late->done, 1);
+    CHECK_DONE(close, PRO_OK, 0);
+    t_remove_directory(directory);
+}
+
 static void check_rounds(void (*one)(pro_loop *loop, int round))
 {
     pro_loop *loop = t_loop();
@@ -85,6 +113,8 @@ static void check_rounds(void (*one)(pro_loop *loop, int round))
 CONFORM(pairs_and_what_waits_leave_no_handle) { check_rounds(do_pairs); }
 
 CONFORM(children_and_groups_leave_no_handle) { check_rounds(do_child); }
+
+CONFORM(watchers_leave_no_handle) { check_rounds(do_watcher); }
 
 int main(int argc, char **argv)
 {
