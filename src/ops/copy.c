@@ -205,17 +205,12 @@ static void copy_head(pro_op *op)
 {
     pro_copy   *copy = copy_of(op);
     pro_handle *handle = op->pri_kernel_step.handle;
-    int         error = pri_leave_slot(handle);
+    int         error = pri_handle_refusal(handle, PRI_OP_COPY_FILE, PRI_WRITE);
     copy->copied = 0;
     copy->pri_vessel = NULL;
-    if (error)
+    if (!error) error = pri_leave_slot(handle);
+    if (error || copy->len == 0)
         pri_handle_finish(op, error, 0);
-    else if (handle->pri_fd < 0)
-        pri_handle_finish(op, PRO_ENOTCONN, 0);
-    else if (handle->pri_flags & (PRI_HANDLE_HOLE | PRI_HANDLE_SHUT))
-        pri_handle_finish(op, PRO_EPIPE, 0);
-    else if (copy->len == 0)
-        pri_handle_finish(op, PRO_OK, 0);
     else if (is_native(op))
         go_on(op);
     else

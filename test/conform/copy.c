@@ -309,7 +309,11 @@ CONFORM(a_file_is_copied_to_a_pipe_too)
     sending  *s = of_file(loop, pair, LEN, 0, PRO_COPY_ALL);
     char     *buf = t_alloc(LEN + 1);
     t_op     *first = t_new_op(), *rest = t_new_op(), *end = t_new_op();
+    t_op     *wrong = t_new_op();
     CHECK_ERROR(pro_pipe_pair(&pair->b, &pair->a, loop, NULL), PRO_OK);
+    pro_copy_file(&wrong->op, &pair->b, &s->copy, t_done);
+    t_wait_count(loop, &wrong->done, 1);
+    CHECK_DONE(wrong, PRO_EBADF, 0);
     start(s);
     pro_recv_exactly(&first->op, &pair->b, buf, 1000, t_done);
     t_wait_count(loop, &first->done, 1);
