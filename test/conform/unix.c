@@ -55,6 +55,42 @@ static void take(t_op *t)
     CHECK_ERROR(pro_accept_take(&t->op, &taker->s, NULL), PRO_OK);
 }
 
+/* An engine may learn from receives of just the length of a message, which look for more in vain; it is not to forget
+ * over that that a send waits. */
+CONFORM(a_send_that_waits_for_room_goes_on_after_many_messages_came_in)
+{
+    enum { MESSAGES = 10, LEN = 8 };
+    pro_loop *loop = t_loop();
+    t_pair   *pair = u_pair(loop);
+    char     *out = t_alloc(CLOG_LEN), *in = t_alloc(CLOG_LEN), message[LEN] = {0}, got[LEN];
+    t_op     *send = t_new_op(), *recv = t_new_op(), *message_out = t_new_op();
+    t_op     *first = t_new_op(), *message_in = t_new_op();
+    t_fill(out, CLOG_LEN, 21, 0);
+    pro_recv_exactly(&first->op, &pair->a, got, LEN, t_done);
+    t_settle(loop);
+    pro_cancel(&first->op); /* it is known to the engine that nothing has come yet */
+    t_wait_count(loop, &first->done, 1);
+    pro_recv_exactly(&message_in->op, &pair->a, got, LEN, t_done);
+    pro_send_all(&send->op, &pair->a, out, CLOG_LEN, t_done);
+    t_settle(loop);
+    for (int i = 0; i < MESSAGES; i++) {
+        pro_send_all(&message_out->op, &pair->b, message, LEN, t_done);
+        t_wait_count(loop, &message_in->done, i + 1);
+        t_wait_count(loop, &message_out->done, i + 1);
+        CHECK_ERROR(message_in->error, PRO_OK);
+        if (i + 1 == MESSAGES) break;
+        pro_recv_exactly(&message_in->op, &pair->a, got, LEN, t_done);
+        t_settle(loop);
+    }
+    CHECK_EQ(send->done, 0);
+    pro_recv_exactly(&recv->op, &pair->b, in, CLOG_LEN, t_done);
+    t_wait_count(loop, &recv->done, 1);
+    t_wait_count(loop, &send->done, 1);
+    CHECK_DONE(send, PRO_OK, (int64_t)CLOG_LEN);
+    CHECK_FILL(in, CLOG_LEN, 21, 0);
+    t_pair_close(loop, pair);
+}
+
 /* ---- Connections ---------------------------------------------------------------------------- */
 
 CONFORM(a_unix_connection_carries_bytes_both_ways_and_ends_after_all_of_them)
