@@ -488,10 +488,12 @@ void pri_uring_run_plain(pro_loop *loop, int max)
         if (count > tail - head) count = tail - head;
         if (count > left) count = left;
         if (count == 0) return;
+        const struct io_uring_cqe *end = &cq->cqes[index] + count;
         u->at = u->at_begin = &cq->cqes[index];
-        u->at_end = u->at + count;
+        u->at_end = end;
         run_row(loop, u);
         stop_running(u);
+        if (count == tail - head && u->at == end) return; /* nobody cut it short */
         left -= count;
     }
 }

@@ -89,7 +89,7 @@ void pri_uring_wait_for_entry(uring *u, pri_step *step, uint32_t state)
 }
 
 /* Give entries to what waits for one.  false: the queue is full, and something still waits. */
-static bool flush(uring *u)
+PRI_APART bool flush_waiting(uring *u)
 {
     struct io_uring_sqe *sqe;
     if (!u->wake_armed) {
@@ -116,10 +116,16 @@ static bool flush(uring *u)
     return true;
 }
 
-/* The ring's timer shall fire at this time or earlier.  false: the queue is full. */
-static bool arm_timer(uring *u, uint64_t at_ns)
+/* The same, where most often nothing waits. */
+static bool flush(uring *u)
 {
-    if (at_ns >= u->timer_at_ns) return true;
+    bool is_done = u->wake_armed && pri_list_empty(&u->cancels) && pri_list_empty(&u->waiting);
+    return is_done || flush_waiting(u);
+}
+
+/* The ring's timer shall fire at this time or earlier.  false: the queue is full. */
+PRI_APART bool move_timer(uring *u, uint64_t at_ns)
+{
     bool stands = u->timer_at_ns != NEVER;
     bool update = stands && (u->features & PRI_URING_TIMEOUT_UPDATE);
     if (unsubmitted(u) + (stands && !update) >= u->ring.sq.ring_entries) return false;
@@ -151,6 +157,11 @@ static bool arm_timer(uring *u, uint64_t at_ns)
     sqe->timeout_flags = IORING_TIMEOUT_ABS;
     sqe->user_data = tag_with(&u->own[OWN_TIMER], ++u->timer_sequence);
     return true;
+}
+
+static bool arm_timer(uring *u, uint64_t at_ns)
+{
+    return at_ns >= u->timer_at_ns || move_timer(u, at_ns);
 }
 
 /* ---- Turning ---------------------------------------------------------------------------------- */
@@ -185,6 +196,15 @@ static int failed(uring *u, int error)
     return 0;
 }
 
+/* Then there is nothing to reap. */
+static bool is_plain_first(const uring *u)
+{
+    const struct io_uring_cq *cq = &u->ring.cq;
+    if (!has_completions(u)) return false;
+    const pri_step *step = step_of_tag(cq->cqes[*cq->khead & cq->ring_mask].user_data);
+    return step->op_state == (PRI_STARTED | PRI_STEP_PLAIN);
+}
+
 static int report_ended(uring *u, pri_record *records, int max)
 {
     return pri_list_empty(&u->ended) ? 0 : pri_uring_report_ended(u, records, max);
@@ -214,7 +234,7 @@ static int uring_turn(pro_loop *loop, uint64_t until_ns, pri_record *records, in
         int      error = submit_and_wait(u, wait, until, max - n);
         unsigned head = *u->ring.cq.khead;
         u->fired_at_ns = NEVER;
-        n += pri_uring_reap(u, &records[n], max - n, false);
+        if (!is_plain_first(u)) n += pri_uring_reap(u, &records[n], max - n, false);
         n += report_ended(u, &records[n], max - n);
         if (n > 0 || u->woken) return n;
         if (has_completions(u)) return 0; /* of plain steps */
