@@ -63,6 +63,14 @@ def hours_take_no_time():
     check(done.returncode == 0 and float(digest_of(done)[2]) >= 3 * 3600, f"talk: {done}")
 
 
+def files_stay_while_the_program_does():
+    for seed in (1, 2):
+        done = run("test/sim-programs/keeps_files", seed=seed, plan="mild")
+        check(done.stdout == "PRO_OK\nPRO_OK kept\nnot on the real disk\n" and done.returncode == 0,
+              f"keeps_files: {done}")
+        check("ERROR" not in done.stderr, f"keeps_files: {done}")
+
+
 def one_seed_is_one_run():
     for program, *args in (["guide_shards"], ["talk_coroutine", "10"], ["timers"]):
         digests = set()
@@ -111,7 +119,8 @@ def a_server_that_nobody_calls_is_stuck():
     check_in("deadlock", done.stderr, "pro-echo")
 
 
-for case in (examples_run_to_their_end, hours_take_no_time, one_seed_is_one_run, what_is_stuck_is_said,
+for case in (examples_run_to_their_end, hours_take_no_time, files_stay_while_the_program_does,
+             one_seed_is_one_run, what_is_stuck_is_said,
              a_buffer_touched_in_flight_is_said, a_server_that_nobody_calls_is_stuck):
     before = len(failures)
     try:
@@ -124,5 +133,5 @@ for case in (examples_run_to_their_end, hours_take_no_time, one_seed_is_one_run,
     else:
         print(f"FAIL {case.__name__}: " + "; ".join(failures[before:]))
         print(f"replay: {sys.argv[0]} {BUILD}", flush=True)
-print(f"{passed} passed, {6 - passed} failed, 0 skipped")
-sys.exit(passed != 6)
+print(f"{passed} passed, {7 - passed} failed, 0 skipped")
+sys.exit(passed != 7)
