@@ -2,7 +2,7 @@
  *
  * A file: where the system can (sendfile, TransmitFile), pages go from its cache to the connection as they are.  What is not in
  * the cache is fetched by a thread of the loop's pool, so that a disk does not hold the loop up.  Files
- * that cannot be sent so (of some special file systems) go through a buffer.
+ * that cannot be sent so (of some special file systems), and those of simulated worlds, go through a buffer.
  *
  * A stream: where the system can (splice), what one socket received goes by a pipe of the kernel's to the
  * other one.  A pipe is taken when there are bytes and given back when they went, so that idle copies hold
@@ -37,7 +37,7 @@ typedef struct pro_copy {
  * The peer may see changes that are made to the file while it is copied.
  * Ours until the handler: op, copy, the file's descriptor.  Thread: the loop's.  Never completes inside.
  * Errors: PRO_EOF (the file ended before len), those of pro_send_all, PRO_EBADF, PRO_EIO, PRO_EAGAIN (no thread
- * to read it), PRO_EINVAL (it has no offsets: a pipe), PRO_ENOTSUP in the simulator, as yet. */
+ * to read it), PRO_EINVAL (it has no offsets: a pipe). */
 PRO_API void pro_copy_file(pro_op *op, pro_socket *s, pro_copy *copy, pro_handler *done);
 PRO_API void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *copy,
                               pro_handler *done);

@@ -7,6 +7,7 @@
  *     head --> step that sends a part --> step ...             where the engine does it (PRI_CAPS_SEND_FILE)
  *                 |  it does not do this one
  *                 +---> job of the pool: read a part --> steps that send it --> job ...
+ *                         which is where an engine begins that has no readiness (a simulated world)
  *
  * Each attempt or part is of one chunk at most, and behind each one the loop turns, so that others come in.
  *
@@ -213,8 +214,10 @@ static void copy_head(pro_op *op)
         pri_handle_finish(op, error, 0);
     else if (is_native(op))
         go_on(op);
-    else
+    else if (op->pri_loop->engine->caps & PRI_CAPS_POLL)
         attempt(op);
+    else
+        read_part(op);
 }
 
 static void copy_record(pro_op *op, const pri_record *record)
@@ -248,7 +251,7 @@ void pro_copy_file_at(const char *site, pro_op *op, pro_socket *s, pro_copy *cop
     pro_handle *handle = &s->handle;
     pri_handle_must_be_made(handle, site);
     if (!pri_op_begin(op, handle->pri_loop, handle, PRI_OP_COPY_FILE, site, done)) return;
-    if (!(handle->pri_loop->engine->caps & PRI_CAPS_POLL)) {
+    if (!handle->pri_loop->engine->call) {
         pri_op_finish(op, PRO_ENOTSUP, 0);
         return;
     }

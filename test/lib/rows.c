@@ -8,7 +8,6 @@ static const char itself[] = "a world has one thread, which cannot wait for itse
 static const char readiness[] = "readiness of descriptors: this engine has none (PRO_ENOTSUP)";
 static const char processes[] = "child processes: a world has none (PRO_ENOTSUP)";
 static const char raised[] = "signals of the system: a world has none";
-static const char copying[] = "copying a file: not in a world as yet (PRO_ENOTSUP)";
 static const char watching[] = "watching: not in a world as yet (PRO_ENOTSUP)";
 static const char room[] = "what nobody reads any more need not fit into a simulated window";
 
@@ -59,6 +58,7 @@ static const struct row alone[] = {
 };
 
 static const struct row sim[] = {
+    {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", "a world has no /proc"},
     {"a_leased_stream_that_a_fault_breaks_ends_once_and_keeps_no_buffer",
      "faults by seed are laid over engines of the system; here the world has them"},
     {"a_function_has_another_thread_and_its_handler_the_loops", itself},
@@ -69,6 +69,7 @@ static const struct row sim[] = {
     {"beyond_its_queue_the_pool_is_busy_and_the_waiting_form_waits", itself},
     {"as_many_functions_run_at_once_as_there_may_be_threads", itself},
     {"a_pipe_of_another_program_is_a_stream_like_ours", "a world has no other programs"},
+    {"what_has_no_offsets_is_no_file_to_copy", "a world has no other programs, nor their pipes"},
     {"busy_streams_do_not_starve_a_quiet_one", room},
     {"a_poll_completes_when_there_is_something_to_read", readiness},
     {"a_poll_is_level_triggered", readiness},
@@ -104,17 +105,6 @@ static const struct row sim[] = {
     {"a_signal_that_comes_between_two_waits_is_told_to_the_second", raised},
     {"a_wait_for_a_signal_that_does_not_come_ends_once", raised},
     {"a_signal_that_nobody_can_hear_is_an_error", raised},
-    {"a_file_is_copied_to_a_socket_whole", copying},
-    {"a_copy_has_its_place_among_the_sends", copying},
-    {"a_copy_cut_short_says_how_much_went_and_leaves_a_hole", copying},
-    {"a_copy_of_a_file_that_is_too_short_says_so", copying},
-    {"a_copy_to_a_peer_that_is_gone_is_an_error_and_no_signal", copying},
-    {"a_reset_that_a_copy_was_told_is_not_an_end_of_stream", copying},
-    {"a_copy_that_cannot_begin_is_an_error", copying},
-    {"a_file_that_cannot_be_sent_as_it_is_goes_through_a_buffer", copying},
-    {"a_copy_may_begin_beyond_four_gigabytes", copying},
-    {"what_has_no_offsets_is_no_file_to_copy", copying},
-    {"a_file_is_copied_to_a_pipe_too", copying},
     {"a_watched_directory_tells_what_happens_to_its_entries", watching},
     {"both_halves_of_a_renaming_are_told_as_a_pair", watching},
     {"changes_that_came_together_are_told_together", watching},
