@@ -214,6 +214,34 @@ UNIT(without_the_feature_it_is_a_plain_send)
     read_and_end(0);
 }
 
+/* ---- Cancel --------------------------------------------------------------------------------- */
+
+static void on_received(pro_op *op) { *(int *)op->user = op->error; }
+
+/* A cancel finds nothing while the entry that it is for is about to be tried again.  That cannot be had at
+ * will, so the first one is made to look for what there is not. */
+UNIT(a_cancel_that_misses_is_repeated)
+{
+    int        error = 1;
+    char       byte;
+    pro_loop  *loop = make(0, NULL);
+    uring     *u = uring_of(loop);
+    pro_socket a = {0}, b = {0};
+    pro_op     op = {.user = &error};
+    CHECK_EQ(pro_socket_pair(&a, &b, loop, NULL), PRO_OK);
+    pro_recv(&op, &a, &byte, 1, on_received);
+    pro_loop_poll(loop);
+    pro_cancel(&op);
+    struct io_uring_sqe *sqe = u->next - 1;
+    CHECK_EQ(sqe->opcode, IORING_OP_ASYNC_CANCEL);
+    sqe->addr = tag_with(&u->own[OWN_NOW], MINE);
+    for (int turns = 0; turns < 1000 && error == 1; turns++) pro_loop_poll(loop);
+    CHECK_EQ(error, PRO_ECANCELED);
+    pro_scope_close(pro_loop_scope(loop));
+    pro_loop_run(loop);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+}
+
 /* ---- Fork ----------------------------------------------------------------------------------- */
 
 /* Is this page there, in a child of fork? */

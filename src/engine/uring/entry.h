@@ -11,7 +11,8 @@
  * Invariants, of a step's phase and its link:
  *   WAITING    <==>  it has no entry yet; in the list of those
  *   IN_RING    <==>  an entry with its tag is in the ring, its last completion not yet reaped;
- *                    CANCEL_OWED  <==>  in the list of steps whose cancel has no entry
+ *                    CANCEL_OWED   <==>  in the list of steps whose cancel has no entry
+ *                    CANCEL_ASKED  <==>  in the list of steps whose cancel had one, and which go on
  *   ENDED      <==>  its record, PRO_ECANCELED, is still to be handed out; in the list of those
  *   REPORTED    ==>  it is the core's again, in no list */
 #ifndef PRI_URING_ENTRY_H
@@ -68,8 +69,9 @@ enum {
     ZEROCOPY = 0x8000, /* its entry is a zero-copy one, with a notification to come or not; */
     HELD = 0x10000,    /* with it: its bytes were reported */
     /* Of a transfer, with registered memory (memory.c). */
-    FIXED = 0x20000,  /* its entry names some */
-    UNFIXED = 0x40000 /* it shall not */
+    FIXED = 0x20000,   /* its entry names some */
+    UNFIXED = 0x40000, /* it shall not */
+    CANCEL_ASKED = 0x80000
 };
 
 /* A step's engine words. */

@@ -44,6 +44,7 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
     u->base = u->next = u->end = u->ring.sq.sqes;
     pri_list_init(&u->waiting);
     pri_list_init(&u->cancels);
+    pri_list_init(&u->asked);
     pri_list_init(&u->ended);
     error = pri_uring_slots_init(u, found.slots);
     if (error) goto close_ring;
@@ -96,7 +97,8 @@ void pri_uring_fini(pro_loop *loop)
 {
     uring *u = uring_of(loop);
     pri_uring_slots_fini(u);
-    assert(pri_list_empty(&u->waiting) && pri_list_empty(&u->cancels) && pri_list_empty(&u->ended));
+    assert(pri_list_empty(&u->waiting) && pri_list_empty(&u->cancels) &&
+           pri_list_empty(&u->asked) && pri_list_empty(&u->ended));
     /* The number is the bound thread's: in another thread it would be another ring's. */
     if ((u->enter_flags & IORING_ENTER_REGISTERED_RING) && u->bound == pri_os_thread_self()) {
         struct io_uring_rsrc_update update = {.offset = (unsigned)u->enter_fd};

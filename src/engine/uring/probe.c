@@ -25,6 +25,9 @@
  *                      the first attempt used it up
  *   born_with_rw_attr  a slot's file is kept as long   fixed_slots is taken to work where
  *                      as any older request goes on   IORING_FEAT_RW_ATTR is, one kernel after the cure
+ *   cancel_misses      an entry that became ready and     reap.c: a cancel that found nothing is
+ *                      is to be tried again is not        repeated for all that go on
+ *                      found by a cancel
  *   ring_fd_full       16 registered rings a thread   life.c: the plain descriptor is used */
 #include "engine/uring/probe.h"
 

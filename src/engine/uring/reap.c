@@ -13,6 +13,17 @@
 #include "engine/uring/sanitize.h"
 #include "engine/uring/state.h"
 
+/* A cancel found nothing.  Most often what it was for is over, and was said to be before this.  But an entry
+ * that is about to be tried again stands nowhere where the kernel looks, and may then wait as before. */
+static void ask_again(uring *u)
+{
+    while (!pri_list_empty(&u->asked)) {
+        pri_step *step = step_of_link(pri_list_pop(&u->asked));
+        words_of(step)->state &= ~(uint32_t)CANCEL_ASKED;
+        owe_cancel(u, step);
+    }
+}
+
 PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
 {
     switch (what) {
@@ -35,7 +46,10 @@ PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int res
         break;
     case OWN_CLOSE: pri_uring_slot_closed(u, sequence); break;
     case OWN_NOW: pri_uring_answered_late(u, sequence, result); break;
-    default: break; /* what is said of a cancel does not matter: its step says it */
+    case OWN_CANCEL:
+        if (result == -ENOENT) ask_again(u); /* quirk cancel_misses */
+        break; /* whatever else is said of a cancel does not matter: its step says it */
+    default: break;
     }
 }
 
@@ -184,8 +198,8 @@ PRI_APART bool receive_from(uring *u, pri_step *step, pri_record *record)
 
 static void forget_cancel(step_words *words)
 {
-    if (!(words->state & CANCEL_OWED)) return;
-    words->state &= ~(uint32_t)CANCEL_OWED;
+    if (!(words->state & (CANCEL_OWED | CANCEL_ASKED))) return;
+    words->state &= ~(uint32_t)(CANCEL_OWED | CANCEL_ASKED);
     pri_list_remove(&words->link);
 }
 
@@ -343,7 +357,7 @@ PRI_APART bool completed_zerocopy(uring *u, pri_step *step, int result, uint32_t
 {
     step_words *words = words_of(step);
     bool        is_over = !(flags & IORING_CQE_F_MORE);
-    if (is_over) forget_cancel(words);
+    forget_cancel(words); /* of what is only kept there is nothing to find */
     if (flags & IORING_CQE_F_NOTIF) {
         pri_loop_count_zerocopy(u->loop, (uint32_t)result & PRI_IORING_NOTIF_USAGE_ZC_COPIED);
         if (words->state & HELD) {

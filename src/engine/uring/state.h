@@ -47,6 +47,7 @@ typedef struct uring {
 
     pri_link waiting; /* steps without an entry, in order */
     pri_link cancels; /* steps whose cancel has no entry */
+    pri_link asked;   /* steps whose cancel had one */
     pri_link ended;   /* steps that report PRO_ECANCELED without the kernel; slots.aside_link */
 
     uint64_t                 timer_at_ns; /* on the system's clock */
@@ -145,18 +146,28 @@ static inline void end(uring *u, pri_step *step)
     pri_list_append(&u->ended, &words_of(step)->link);
 }
 
+static inline void fill_asked(uring *u, pri_step *step, struct io_uring_sqe *sqe)
+{
+    words_of(step)->state |= CANCEL_ASKED;
+    pri_list_append(&u->asked, &words_of(step)->link);
+    fill_cancel(step, sqe, own_tag(u, OWN_CANCEL), u->features);
+}
+
+static inline void owe_cancel(uring *u, pri_step *step)
+{
+    words_of(step)->state |= CANCEL_OWED;
+    pri_list_append(&u->cancels, &words_of(step)->link);
+}
+
 /* Ask the kernel to end what the step's entry began, at once if there is room, else in the next turn. */
 static inline void ask_to_end(uring *u, pri_step *step)
 {
-    step_words *words = words_of(step);
-    if (words->state & CANCEL_OWED) return;
+    if (words_of(step)->state & (CANCEL_OWED | CANCEL_ASKED)) return;
     struct io_uring_sqe *sqe = entry(u);
-    if (sqe) {
-        fill_cancel(step, sqe, own_tag(u, OWN_CANCEL), u->features);
-        return;
-    }
-    words->state |= CANCEL_OWED;
-    pri_list_append(&u->cancels, &words->link);
+    if (sqe)
+        fill_asked(u, step, sqe);
+    else
+        owe_cancel(u, step);
 }
 
 /* Turn completions into at most max records; those that are over stay in the queue, and so do, but

@@ -9,7 +9,8 @@
  *   - the kernel merely stopped (EINTR, EAGAIN, a multishot accept without F_MORE): the step gets a
  *     new entry, unless it was canceled;
  *   - cancel: a step without an entry ends here, for others the kernel is asked, and its word on the
- *     step itself is what counts; what it says to the cancel does not;
+ *     step itself is what counts; of what it says to the cancel only that there is no such entry: it
+ *     may be one that is about to be tried again, and so the kernel is asked again (cancel_misses);
  *   - deadlines: one timeout entry stands in the ring, for the earliest time that a turn wanted so
  *     far.  It is moved when it must be earlier; when it comes too early it is armed again;
  *   - wake: an eventfd that the ring reads. */
@@ -105,7 +106,7 @@ PRI_APART bool flush_waiting(uring *u)
         if (!(sqe = entry(u))) return false;
         pri_step *step = step_of_link(pri_list_pop(&u->cancels));
         words_of(step)->state &= ~(uint32_t)CANCEL_OWED;
-        fill_cancel(step, sqe, own_tag(u, OWN_CANCEL), u->features);
+        fill_asked(u, step, sqe);
     }
     while (!pri_list_empty(&u->waiting)) {
         if (!(sqe = entry(u))) return false;
