@@ -27,6 +27,7 @@ static const scenario scenarios[] = {
     {"torture", scenario_torture,
      PRO_SIM_ALL_FAULTS & ~(PRO_SIM_BIT(PRO_SIM_HANDLES) | PRO_SIM_BIT(PRO_SIM_REFUSE) |
                             PRO_SIM_BIT(PRO_SIM_LOST_SYN) | PRO_SIM_BIT(PRO_SIM_ABORTED))},
+    {"disk", scenario_disk, PRO_SIM_CALM},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0], JOBS_MAX = 64, MARKS_MAX = 64 };
 

@@ -20,6 +20,7 @@ void scenario_torture(pro_sim *world);
 void scenario_shards(pro_sim *world);
 void scenario_lossy(pro_sim *world);
 void scenario_wal(pro_sim *world);
+void scenario_disk(pro_sim *world);
 void scenario_hand(pro_sim *world);
 
 /* The sweep of errors finds those of a scenario that has some; not inside of a world. */

@@ -81,7 +81,7 @@ static int open_inode(sim_disk *d, const pri_call *call, sim_inode **inode)
         if (type != PRO_TYPE_DIRECTORY && flags & PRO_FILE_DIRECTORY) return PRO_ENOTDIR;
         if (type == PRO_TYPE_DIRECTORY && flags & (PRO_FILE_WRITE | PRO_FILE_CREATE))
             return PRO_EISDIR;
-        if (d->is.is_read_only && flags & PRO_FILE_WRITE) return PRO_EROFS;
+        if (d->is.is_read_only && flags & (PRO_FILE_WRITE | PRO_FILE_TRUNCATE)) return PRO_EROFS;
         return PRO_OK;
     }
     if (!(flags & PRO_FILE_CREATE)) return PRO_ENOENT;

@@ -63,12 +63,21 @@ static unsigned char *new_bytes(const unsigned char *from)
     return bytes;
 }
 
+/* Is there room for so many more?  What was taken away has its room as long as that may be undone: where
+ * there is none left, the changes of names are written back, as a system does then. */
+static bool has_room(sim_disk *d, uint64_t pages)
+{
+    uint64_t all = d->is.size / PRI_SIM_PAGE;
+    if (d->pages + pages > all) pri_sim_changes_forget(d, false);
+    return d->pages + pages <= all;
+}
+
 /* One that takes room; NULL: there is none. */
 static sim_page *live_page(sim_disk *d, sim_inode *inode, uint64_t number)
 {
     sim_page *page = find(inode, number);
     if (page && page->is_live) return page;
-    if (d->is.size && (d->pages + 1) * PRI_SIM_PAGE > d->is.size) return NULL;
+    if (!has_room(d, 1)) return NULL;
     if (!page) page = insert(inode, number);
     page->is_live = true;
     inode->live++;
@@ -216,7 +225,7 @@ int pri_sim_allocate(sim_disk *d, sim_inode *inode, uint64_t offset, uint64_t le
 {
     uint64_t first = offset / PRI_SIM_PAGE, last = (offset + len - 1) / PRI_SIM_PAGE;
     uint64_t least = last - first + 1 > inode->live ? last - first + 1 - inode->live : 0;
-    if (d->is.size && d->pages + least > d->is.size / PRI_SIM_PAGE) return PRO_ENOSPC;
+    if (!has_room(d, least)) return PRO_ENOSPC;
     for (uint64_t i = first; i <= last; i++)
         if (!live_page(d, inode, i)) return PRO_ENOSPC;
     if (offset + len > inode->size) inode->size = offset + len;

@@ -47,7 +47,6 @@ static size_t crash_names(sim_disk *d, sim_fate fate)
         lost += is_lost;
     }
     undo(d);
-    pri_sim_changes_forget(d, false);
     return lost;
 }
 
@@ -93,6 +92,7 @@ void pri_sim_disk_crash(sim_disk *d, bool is_machine)
     size_t names = crash_names(d, any_fate(d));
     mark_reached(d);
     sweep_unreached(d);
+    pri_sim_changes_forget(d, false); /* which kept the directories that go */
     uint64_t sectors = 0;
     sim_fate fate = any_fate(d);
     for (sim_inode *inode = d->first; inode; inode = inode->next)

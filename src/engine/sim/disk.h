@@ -13,7 +13,8 @@
  *
  *   content   sector by sector, in any order; and the size.  By a sync of the file
  *   names     a change at a time: an entry that comes, goes, or is another; two of them in a rename.  By a sync
- *             of a directory that they are in.  Changes of the same name are never out of order
+ *             of a directory that they are in.  Changes of the same name are never out of order, nor are those
+ *             that would leave what is moved nowhere
  *
  * Invariants:
  *   page.dirty has a sector  ==>  the medium has page.medium there (NULL: zeroes), else page.bytes
@@ -82,6 +83,7 @@ typedef struct sim_change {
     } at[2];
     int  count;
     bool moves_directory;
+    bool is_way; /* to where something was moved: not without the way to itself */
     bool is_marked;
 } sim_change;
 

@@ -197,9 +197,15 @@ bool pri_sim_builds_upon(const sim_change *later, const sim_change *earlier)
                 later->at[i].place == earlier->at[k].place &&
                 strcmp(later->at[i].name, earlier->at[k].name) == 0)
                 return true;
-            /* What is moved into a directory is there only if that is. */
-            if (later->count == 2 && later->at[1].dir == earlier->at[k].after) return true;
         }
+    const sim_inode *into = later->at[later->count - 1].dir;
+    const sim_inode *gone = later->at[later->count - 1].before;
+    for (int k = 0; k < earlier->count; k++) {
+        /* What is moved into a directory is there only if that is, and the way to it. */
+        if ((later->count == 2 || later->is_way) && into == earlier->at[k].after) return true;
+        /* A directory goes only when what was in it is where it went. */
+        if (gone && gone == earlier->at[k].dir) return true;
+    }
     return false;
 }
 
@@ -223,8 +229,19 @@ void pri_sim_name(sim_disk *d, const sim_place *at, sim_inode *inode)
     pri_sim_set_entry(d, at->dir, at->place, at->name, inode);
 }
 
+/* Something is moved to where these changes lead. */
+static void mark_way(sim_disk *d, const sim_inode *dir)
+{
+    for (; dir != d->root; dir = dir->parent)
+        for (size_t i = 0; i < d->changes_count; i++) {
+            sim_change *c = &d->changes[i];
+            c->is_way |= c->at[c->count - 1].after == dir;
+        }
+}
+
 void pri_sim_rename(sim_disk *d, const sim_place *from, const sim_place *to)
 {
+    mark_way(d, to->dir);
     sim_change *c = new_change(d);
     sim_inode  *inode = from->inode;
     c->moves_directory = inode->type == PRO_TYPE_DIRECTORY;
