@@ -242,6 +242,46 @@ UNIT(a_cancel_that_misses_is_repeated)
     CHECK_EQ(pro_loop_free(loop), PRO_OK);
 }
 
+/* Of many that are closed at once some are over already, and a cancel finds nothing of these.  It does not
+ * make all others be asked again and again: a few entries for each is what there are. */
+UNIT(a_cancel_that_misses_does_not_repeat_all_others_for_ever)
+{
+    enum { PAIRS = 400, OVER = 20, ENTRIES_MAX = 3 * PAIRS };
+    static struct {
+        pro_socket a, b;
+        pro_op     op;
+        char       byte;
+    } pairs[PAIRS];
+    int              errors[PAIRS], ended = 0;
+    const pro_vec    one = {(void *)(uintptr_t) "x", 1};
+    pro_loop        *loop;
+    pro_loop_options options = {
+        .version = PRO_VERSION, .engine = PRO_ENGINE_URING, .queue_len = 32, .batch_max = 8};
+    if (pro_loop_new(&loop, &options) != PRO_OK) UNIT_SKIP("this engine is refused here");
+    const pro_env *env = pri_loop_env(loop);
+    uring         *u = uring_of(loop);
+    memset(pairs, 0, sizeof pairs);
+    for (int i = 0; i < PAIRS; i++) {
+        errors[i] = 1;
+        pairs[i].op.user = &errors[i];
+        CHECK_EQ(pro_socket_pair(&pairs[i].a, &pairs[i].b, loop, NULL), PRO_OK);
+        pro_recv(&pairs[i].op, &pairs[i].a, &pairs[i].byte, 1, on_received);
+    }
+    for (int turns = 0; turns < 10; turns++) pro_loop_poll(loop);
+    for (int i = 0; i < OVER; i++)
+        CHECK_EQ(pri_os_sendv(env, pairs[i * PAIRS / OVER].b.handle.pri_fd, &one, 1), 1);
+    unsigned before = tail_of(u);
+    for (int i = 0; i < PAIRS; i++) pro_cancel(&pairs[i].op);
+    while (ended < PAIRS) {
+        pro_loop_poll(loop);
+        for (ended = 0; ended < PAIRS && errors[ended] != 1;) ended++;
+    }
+    CHECK(tail_of(u) - before <= ENTRIES_MAX);
+    pro_scope_close(pro_loop_scope(loop));
+    pro_loop_run(loop);
+    CHECK_EQ(pro_loop_free(loop), PRO_OK);
+}
+
 /* ---- Fork ----------------------------------------------------------------------------------- */
 
 /* Is this page there, in a child of fork? */

@@ -12,7 +12,7 @@
  *   WAITING    <==>  it has no entry yet; in the list of those
  *   IN_RING    <==>  an entry with its tag is in the ring, its last completion not yet reaped;
  *                    CANCEL_OWED   <==>  in the list of steps whose cancel has no entry
- *                    CANCEL_ASKED  <==>  in the list of steps whose cancel had one, and which go on
+ *                    CANCEL_ASKED  <==>  in one of the two lists of steps whose cancel had one
  *   ENDED      <==>  its record, PRO_ECANCELED, is still to be handed out; in the list of those
  *   REPORTED    ==>  it is the core's again, in no list */
 #ifndef PRI_URING_ENTRY_H

@@ -45,6 +45,7 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
     pri_list_init(&u->waiting);
     pri_list_init(&u->cancels);
     pri_list_init(&u->asked);
+    pri_list_init(&u->missed);
     pri_list_init(&u->ended);
     error = pri_uring_slots_init(u, found.slots);
     if (error) goto close_ring;
@@ -98,7 +99,7 @@ void pri_uring_fini(pro_loop *loop)
     uring *u = uring_of(loop);
     pri_uring_slots_fini(u);
     assert(pri_list_empty(&u->waiting) && pri_list_empty(&u->cancels) &&
-           pri_list_empty(&u->asked) && pri_list_empty(&u->ended));
+           pri_list_empty(&u->asked) && pri_list_empty(&u->missed) && pri_list_empty(&u->ended));
     /* The number is the bound thread's: in another thread it would be another ring's. */
     if ((u->enter_flags & IORING_ENTER_REGISTERED_RING) && u->bound == pri_os_thread_self()) {
         struct io_uring_rsrc_update update = {.offset = (unsigned)u->enter_fd};

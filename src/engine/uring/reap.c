@@ -13,17 +13,6 @@
 #include "engine/uring/sanitize.h"
 #include "engine/uring/state.h"
 
-/* A cancel found nothing.  Most often what it was for is over, and was said to be before this.  But an entry
- * that is about to be tried again stands nowhere where the kernel looks, and may then wait as before. */
-static void ask_again(uring *u)
-{
-    while (!pri_list_empty(&u->asked)) {
-        pri_step *step = step_of_link(pri_list_pop(&u->asked));
-        words_of(step)->state &= ~(uint32_t)CANCEL_ASKED;
-        owe_cancel(u, step);
-    }
-}
-
 PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int result)
 {
     switch (what) {
@@ -47,7 +36,9 @@ PRI_APART void completed_own(uring *u, unsigned what, uint16_t sequence, int res
     case OWN_CLOSE: pri_uring_slot_closed(u, sequence); break;
     case OWN_NOW: pri_uring_answered_late(u, sequence, result); break;
     case OWN_CANCEL:
-        if (result == -ENOENT) ask_again(u); /* quirk cancel_misses */
+        /* Most often what it was for is over, and was said to be before this.  But an entry that is about to be
+         * tried again stands nowhere where the kernel looks, and may then wait as before: quirk cancel_misses. */
+        if (result == -ENOENT) pri_list_splice(&u->missed, &u->asked);
         break; /* whatever else is said of a cancel does not matter: its step says it */
     default: break;
     }

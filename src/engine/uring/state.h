@@ -48,6 +48,7 @@ typedef struct uring {
     pri_link waiting; /* steps without an entry, in order */
     pri_link cancels; /* steps whose cancel has no entry */
     pri_link asked;   /* steps whose cancel had one */
+    pri_link missed;  /* of those: it may have found nothing, and is to be repeated */
     pri_link ended;   /* steps that report PRO_ECANCELED without the kernel; slots.aside_link */
 
     uint64_t                 timer_at_ns; /* on the system's clock */

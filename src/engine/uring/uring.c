@@ -24,7 +24,7 @@
 #include "engine/uring/sanitize.h"
 #include "engine/uring/state.h"
 
-enum { FAILURES_MAX = 100 };
+enum { FAILURES_MAX = 100, REPEATS_MAX = 8 };
 
 #ifdef PRI_TSAN
 char pri_uring_tsan_sync;
@@ -89,7 +89,11 @@ void pri_uring_wait_for_entry(uring *u, pri_step *step, uint32_t state)
     pri_list_append(&u->waiting, &words_of(step)->link);
 }
 
-/* Give entries to what waits for one.  false: the queue is full, and something still waits. */
+/* Give entries to what waits for one.  false: the queue is full, and something still waits.
+ *
+ * Of the cancels that may have found nothing only some are repeated at a time.  Which one it was is not known, and
+ * where many thousand are closed at once most of them are about to be heard of: each repeat of one that is over
+ * finds nothing, too, and would have all that are left repeated. */
 PRI_APART bool flush_waiting(uring *u)
 {
     struct io_uring_sqe *sqe;
@@ -108,6 +112,10 @@ PRI_APART bool flush_waiting(uring *u)
         words_of(step)->state &= ~(uint32_t)CANCEL_OWED;
         fill_asked(u, step, sqe);
     }
+    for (int n = 0; n < REPEATS_MAX && !pri_list_empty(&u->missed); n++) {
+        if (!(sqe = entry(u))) return false;
+        fill_asked(u, step_of_link(pri_list_pop(&u->missed)), sqe);
+    }
     while (!pri_list_empty(&u->waiting)) {
         if (!(sqe = entry(u))) return false;
         pri_step *step = step_of_link(pri_list_pop(&u->waiting));
@@ -120,7 +128,8 @@ PRI_APART bool flush_waiting(uring *u)
 /* The same, where most often nothing waits. */
 static bool flush(uring *u)
 {
-    bool is_done = u->wake_armed && pri_list_empty(&u->cancels) && pri_list_empty(&u->waiting);
+    bool is_done = u->wake_armed && pri_list_empty(&u->cancels) && pri_list_empty(&u->missed) &&
+                   pri_list_empty(&u->waiting);
     return is_done || flush_waiting(u);
 }
 
@@ -180,7 +189,7 @@ static int submit_and_wait(uring *u, bool wait, uint64_t until_ns, int room)
     while (!flush(u) && !error) error = enter(u, DELIVER); /* more than the queue holds */
     if ((int)(u->delivered - *u->ring.cq.khead) >= room && has_completions(u))
         return !error && unsubmitted(u) ? enter(u, SUBMIT) : error;
-    wait = wait && !has_completions(u);
+    wait = wait && !has_completions(u) && pri_list_empty(&u->missed);
     while (wait && !error && !arm_timer(u, until_ns)) error = enter(u, DELIVER);
     if (!error && (wait || unsubmitted(u) || has_work(u))) error = enter(u, wait ? WAIT : DELIVER);
     return error;
