@@ -141,7 +141,7 @@ PRO_API intptr_t pro_socket_descriptor(const pro_socket *s);
 /* Connect, opening a descriptor if there is none.  Receives and sends initiated behind it wait, and
  * fail with it.  A failure does not close the socket; connecting again is allowed where the system
  * allows it.  Errors: PRO_ECONNREFUSED, PRO_EAFNOSUPPORT, PRO_ENETUNREACH, PRO_EHOSTUNREACH, PRO_EADDRNOTAVAIL,
- * PRO_EISCONN, PRO_EMFILE, ... */
+ * PRO_EISCONN, PRO_EMFILE, ...; PRO_ECONNRESET: the peer was there, and aborted the connection before this saw it. */
 PRO_API void pro_connect(pro_op *op, pro_socket *s, const pro_address *address, pro_handler *done);
 
 /* Receive up to len bytes: completes with value > 0 bytes, as soon as there are any; PRO_EOF when

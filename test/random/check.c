@@ -233,7 +233,8 @@ static void check_other(const task *t)
         if ((error == PRO_ECONNREFUSED || error == PRO_ECONNRESET) &&
             (p.hosts[0].listener_closing || p.hosts[1].listener_closing))
             return;
-        if (error == PRO_ECONNRESET && p.world.may_reset) return;
+        /* The other side took it and aborted it before this was seen. */
+        if (error == PRO_ECONNRESET && (p.world.may_reset || t->end->line->may_break)) return;
         if (error == PRO_EMFILE && p.world.may_exhaust) return;
         break;
     case ACCEPT:
