@@ -10,6 +10,7 @@
  *   shutdown     of what can only be written to: closes it, behind what is queued; of other things that are
  *                no socket, PRO_ENOTSUP
  *   PRO_EIO      a terminal that is gone
+ *   close_abort  as close: there is no reset; so it is of a pair, but on Windows
  *
  * pro_socket_adopt (net.h) makes such a stream of any descriptor that is one.  A file is one as well: read
  * and written from its position on, by the loop's pool of threads (blocking.h), since a disk never says that

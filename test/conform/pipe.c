@@ -69,6 +69,21 @@ CONFORM(the_end_of_a_pipe_comes_after_all_its_data)
     t_pair_close(loop, pipe);
 }
 
+CONFORM(an_aborted_pipe_ends_like_any)
+{
+    pro_loop *loop = t_loop();
+    t_pair   *pipe = pipe_new(loop);
+    t_op     *send = t_new_op(), *abort = t_new_op(), *recv = t_new_op();
+    char     *in = t_alloc(4);
+    pro_send_all(&send->op, &pipe->b, "abc", 3, t_done);
+    t_wait(loop, send);
+    pro_close_abort(&abort->op, &pipe->b, t_done);
+    pro_recv_exactly(&recv->op, &pipe->a, in, 4, t_done);
+    t_run(loop);
+    CHECK_DONE(recv, PRO_EOF, 3);
+    t_close(loop, &pipe->a);
+}
+
 CONFORM(a_pipe_carries_pieces_in_order_whatever_their_form)
 {
     enum { LEN = 200000 };

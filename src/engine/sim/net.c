@@ -172,7 +172,7 @@ static void net_close(const pro_env *env, intptr_t fd, int abortive)
         pri_sim_close_file(loop_of(env)->node->disk, (uint32_t)(fd - PRI_SIM_FILES));
     if (!s) return;
     if (s->step[0] || s->step[1]) pri_abort("sim: a socket is closed with a step outstanding");
-    pri_sim_close(loop_of(env)->world, s, abortive != 0);
+    pri_sim_close(loop_of(env)->world, s, abortive && !(s->flags & SOCK_PAIR));
 }
 
 static int net_local(const pro_env *env, intptr_t fd, pro_address *address)

@@ -2,7 +2,7 @@
  *
  * A pair is what a connection is, over the node's link to itself, with no addresses.  A pipe has one
  * direction, and other ends: when its reader is closed the writer is told of a broken pipe, and never of a
- * reset; what the writer has written is read to its end. */
+ * reset; what the writer has written is read to its end.  To abort either is to close it. */
 #include "engine/sim/net.h"
 
 static sim_socket *new_end(pro_sim *w, pro_sim_node *node)
