@@ -18,7 +18,7 @@
     X(RING_FD, "ring_fd", "each call looks up the ring's descriptor")                              \
     X(MULTISHOT_ACCEPT, "multishot_accept", "one-shot accepts that the engine re-arms")            \
     X(POLL_FIRST, "poll_first", "a receive tries before it waits")                                 \
-    X(BUFFER_RING, "buffer_ring", "a leased receive holds its buffer while it waits")              \
+    X(BUFFER_RING, "buffer_ring", "the engine picks buffers, when there are bytes")                \
     X(MULTISHOT_RECV, "multishot_recv", "one-shot receives that the engine re-arms")               \
     X(MULTISHOT_RECVMSG, "multishot_recvmsg", "the engine picks buffers")                          \
     X(SEND_ZC, "send_zc", "zero-copy sends are copied")                                            \
