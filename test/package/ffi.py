@@ -43,7 +43,7 @@ class Address(Structure):
 
 
 class Handle(Structure):
-    _fields_ = [("internal", c_uint64 * 15)]
+    _fields_ = [("internal", c_uint64 * 13)]
 
 
 class LoopOptions(Structure):
