@@ -7,6 +7,13 @@
 #include "engine/uring/sanitize.h"
 #include "engine/uring/state.h"
 
+/* The next ring may be mapped where this one was, perhaps by another thread. */
+static void close_ring(uring *u)
+{
+    PRI_URING_SUBMITTED();
+    io_uring_queue_exit(&u->ring);
+}
+
 int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
 {
     (void)why; /* probe has said it */
@@ -48,13 +55,13 @@ int pri_uring_init(pro_loop *loop, const pri_engine_options *options, pri_why *w
     pri_list_init(&u->missed);
     pri_list_init(&u->ended);
     error = pri_uring_slots_init(u, found.slots);
-    if (error) goto close_ring;
+    if (error) goto no_slots;
     pri_loop_set_engine_state(loop, u);
     pri_loop_set_native(loop, found.calls);
     return 0;
 
-close_ring:
-    io_uring_queue_exit(&u->ring);
+no_slots:
+    close_ring(u);
 close_wake:
     close(u->wake_fd);
 free_state:
@@ -105,8 +112,7 @@ void pri_uring_fini(pro_loop *loop)
         struct io_uring_rsrc_update update = {.offset = (unsigned)u->enter_fd};
         io_uring_register((unsigned)u->ring.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
     }
-    PRI_URING_SUBMITTED(); /* the next ring may be mapped where this one was */
-    io_uring_queue_exit(&u->ring);
+    close_ring(u);
     close(u->wake_fd);
     pri_loop_set_engine_state(loop, NULL);
     pri_env_realloc(u->env, u, 0);
