@@ -2,12 +2,11 @@
  * are not there, in pieces. */
 #include "unit.h"
 
-#include <errno.h>
-
 #include <proactor.h>
 
 #include "core/loop.h"
 #include "engine/scripted/scripted.h"
+#include "os/os.h"
 
 #define GIB ((uintptr_t)1 << 30)
 
@@ -21,11 +20,19 @@ static struct {
     int        lent, lends, fail_at; /* fail_at: the lend that fails, from 1 on */
 } x;
 
+/* The system's number for it. */
+static int no_memory(void)
+{
+    int number = 1;
+    while (pri_os_error(number) != PRO_ENOMEM) number++;
+    return -number;
+}
+
 static int lend(pro_loop *loop, unsigned entry, void *base, size_t len)
 {
     (void)loop;
-    if (entry >= ENTRIES || x.len[entry] || len > GIB) return -EINVAL;
-    if (++x.lends == x.fail_at) return -ENOMEM;
+    if (entry >= ENTRIES || x.len[entry] || len > GIB) return -1; /* not to be */
+    if (++x.lends == x.fail_at) return no_memory();
     x.from[entry] = (uintptr_t)base;
     x.len[entry] = len;
     x.lent++;
