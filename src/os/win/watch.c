@@ -131,12 +131,14 @@ static void places_free(const watch *w, place *p)
     }
 }
 
-/* A directory that is read from now on, or NULL and a number. */
+/* A directory that is read from now on, or NULL and a number.  One that is a link has no entries: what it leads to
+ * is not watched. */
 static place *place_new(const watch *w, const wchar_t *directory, DWORD filter, bool is_around,
                         DWORD *error)
 {
-    HANDLE file = CreateFileW(directory, FILE_LIST_DIRECTORY, SHARE, NULL, OPEN_EXISTING,
-                              FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OVERLAPPED, NULL);
+    HANDLE file = CreateFileW(
+        directory, FILE_LIST_DIRECTORY, SHARE, NULL, OPEN_EXISTING,
+        FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_OVERLAPPED, NULL);
     if (file == INVALID_HANDLE_VALUE) {
         *error = GetLastError();
         return NULL;
@@ -309,11 +311,13 @@ static void tell_around(notes *to, const place *p, path *t, const FILE_NOTIFY_IN
     }
 }
 
-/* Changes were lost; perhaps its end among them. */
-static void lost(notes *to, const place *p, path *t)
+/* Changes were lost; perhaps its end among them, or the second half of a renaming: what is told next is that of no
+ * other, and where its own name was in between nobody knows it. */
+static void lost(notes *to, place *p, path *t)
 {
     tell(to, NULL, PRO_CHANGE_OVERFLOW, 0, NULL, 0);
-    if (p->is_around && !has_its_name(to->w, p, t)) over(t);
+    p->pair = 0;
+    if (p->is_around && (t->is_renamed || !has_its_name(to->w, p, t))) over(t);
 }
 
 /* A call is over: what it said is to be told. */
