@@ -151,6 +151,27 @@ static void fills_a_directory(void)
     WANT(write_file("/d/file", sizeof d.bytes) == PRO_OK);
 }
 
+/* ---- Read-only -------------------------------------------------------------------------------- */
+
+/* A disk that may not be written to any more, though a file is open for that. */
+static void becomes_read_only(void)
+{
+    static pro_file file;
+    pro_file_open(&d.op, &file, d.loop, NULL, "/old/file", PRO_FILE_WRITE, 0, on_done);
+    WANT(end() == PRO_OK);
+    pro_sim_disk_set(d.node, &(pro_sim_disk){.is_read_only = 1});
+    pro_file_write(&d.op, &file, "y", 1, 0, on_done);
+    WANT(end() == PRO_EROFS);
+    pro_file_truncate(&d.op, &file, 0, on_done);
+    WANT(end() == PRO_EROFS);
+    pro_file_allocate(&d.op, &file, 0, PAGE, on_done);
+    WANT(end() == PRO_EROFS);
+    pro_file_close(&d.op, &file, on_done);
+    WANT(end() == PRO_OK);
+    WANT(with("/old/file", PRO_FILE_TRUNCATE, 0) == PRO_EROFS);
+    WANT(move("/old/file", "/new/file") == PRO_EROFS);
+}
+
 /* ---- All of it -------------------------------------------------------------------------------- */
 
 static void run_program(pro_sim_node *node, void *arg)
@@ -207,6 +228,7 @@ void scenario_disk(pro_sim *world)
             pro_sim_fail(world, "disk: what was moved by program %zu is in %zu places", i, found);
     }
     on_a_new_node(writes_in_turn);
+    on_a_new_node(becomes_read_only);
     on_a_new_node(fills_a_directory);
     for (int i = 0; i < 8; i++) again();
 }

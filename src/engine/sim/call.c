@@ -45,6 +45,14 @@ void pri_sim_close_file(sim_disk *d, uint32_t i)
 }
 
 static bool may_write(const sim_open *o) { return o->flags & PRO_FILE_WRITE; }
+
+/* What was opened for writing may have become read-only since. */
+static int refuses_writes(const sim_disk *d, const sim_open *o)
+{
+    if (!may_write(o)) return PRO_EBADF;
+    return d->is.is_read_only ? PRO_EROFS : PRO_OK;
+}
+
 static bool may_read(const sim_open *o)
 {
     return (o->flags & PRO_FILE_READ) || !(o->flags & PRO_FILE_WRITE);
@@ -121,7 +129,8 @@ static int64_t transfer(sim_disk *d, const sim_open *o, const pri_call *call, ui
 {
     sim_inode *inode = o->inode;
     bool       writes = call->what == PRI_CALL_FILE_WRITE;
-    if (writes ? !may_write(o) : !may_read(o)) return PRO_EBADF;
+    int        error = writes ? refuses_writes(d, o) : may_read(o) ? PRO_OK : PRO_EBADF;
+    if (error) return error;
     if (inode->type == PRO_TYPE_DIRECTORY) return PRO_EISDIR;
     if (o->flags & PRO_FILE_DIRECT) {
         if (!is_aligned(offset, vecs, count)) return PRO_EINVAL;
@@ -151,7 +160,8 @@ static int64_t transfer_at(sim_disk *d, sim_open *o, const pri_call *call, const
 
 static int64_t allocate(sim_disk *d, const sim_open *o, const pri_call *call)
 {
-    if (!may_write(o)) return PRO_EBADF;
+    int error = refuses_writes(d, o);
+    if (error) return error;
     if (call->size == 0 || call->offset > INT64_MAX || call->size > INT64_MAX) return PRO_EINVAL;
     if (call->offset > FILE_MAX_SIZE || call->size > FILE_MAX_SIZE - call->offset) return PRO_EFBIG;
     return pri_sim_allocate(d, o->inode, call->offset, call->size);
@@ -161,6 +171,7 @@ static int64_t truncate_file(sim_disk *d, const sim_open *o, const pri_call *cal
 {
     if (!may_write(o) || call->size > INT64_MAX) return PRO_EINVAL;
     if (call->size > FILE_MAX_SIZE) return PRO_EFBIG;
+    if (d->is.is_read_only) return PRO_EROFS;
     pri_sim_resize(d, o->inode, call->size);
     return 0;
 }
