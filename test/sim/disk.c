@@ -122,12 +122,79 @@ static void goes_far_for_good(void)
     WANT(sync_directory("/new/a/b") == PRO_OK);
 }
 
+/* Of that way one end is on the disk already. */
+static void goes_by_half(void)
+{
+    WANT(make("/new/a") == PRO_OK);
+    WANT(make("/new/a/b") == PRO_OK);
+    WANT(sync_directory("/new/a") == PRO_OK);
+    WANT(move("/old/file", "/new/a/b/file") == PRO_OK);
+}
+
 /* And that way is another, later. */
 static void goes_on(void)
 {
     goes_far();
     WANT(move("/new/a/b", "/new/b") == PRO_OK);
     WANT(take_away("/new/a", true) == PRO_OK);
+}
+
+enum { FILES = 4, MOVES = 40, PATH = 4 * MOVES };
+
+/* One of the directories that there may be: up to three names deep. */
+static void any_directory(char path[8])
+{
+    size_t len = 0, depth = pro_sim_choose(d.world, "disk", 4);
+    for (; depth > 0; depth--) {
+        path[len++] = '/';
+        path[len++] = (char)('a' + pro_sim_choose(d.world, "disk", 2));
+    }
+    path[len] = '\0';
+}
+
+/* In how many places below path it is; the last of them. */
+static size_t places_of(char *path, const char *name, char *last)
+{
+    size_t len = strlen(path), found = 0;
+    char   byte;
+    strcpy(path + len, name);
+    if (is_there(path)) {
+        found++;
+        strcpy(last, path);
+    }
+    for (const char *const *in = (const char *const[]){"/a", "/b", NULL}; *in; in++) {
+        strcpy(path + len, *in);
+        if (pro_sim_file_get(d.node, path, &byte, 1) == PRO_EISDIR)
+            found += places_of(path, name, last);
+    }
+    path[len] = '\0';
+    return found;
+}
+
+/* Directories come, go and move, files move, some of it is synced; no file is ever taken away. */
+static void moves_at_random(void)
+{
+    char from[PATH], to[PATH];
+    for (int i = 0; i < MOVES; i++) {
+        any_directory(from);
+        any_directory(to);
+        switch (pro_sim_choose(d.world, "disk", 8)) {
+        case 0:
+        case 1: make(to); break;
+        case 2:
+            if (*from) take_away(from, true);
+            break;
+        case 3:
+            if (*from && *to) move(from, to);
+            break;
+        case 4: sync_directory(*to ? to : "/"); break;
+        default: {
+            char path[PATH] = "",
+                 name[] = {'/', (char)('0' + pro_sim_choose(d.world, "disk", FILES)), '\0'};
+            if (places_of(path, name, from) == 1) move(from, strcat(to, name));
+        }
+        }
+    }
 }
 
 /* ---- Room ------------------------------------------------------------------------------------- */
@@ -204,6 +271,7 @@ static void on_a_new_node(void (*program)(void))
     pro_sim_disk_set(d.node, &(pro_sim_disk){.size = 64 * PAGE});
     put("/old/file");
     put("/new/other");
+    for (int i = 0; i < FILES; i++) put((char[]){'/', (char)('0' + i), '\0'});
     run_and_cut();
 }
 
@@ -217,8 +285,8 @@ void scenario_disk(pro_sim *world)
 {
     static const char *const places[] = {"/old/file", "/new/file", "/new/old/file", "/new/a/b/file",
                                          "/new/b/file"};
-    static void (*const movers[])(void) = {leaves_what_goes, leaves_with_all, goes_far,
-                                           goes_far_for_good, goes_on};
+    static void (*const movers[])(void) = {leaves_what_goes,  leaves_with_all, goes_far,
+                                           goes_far_for_good, goes_by_half,    goes_on};
     d.world = world;
     for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++) {
         size_t found = 0;
@@ -226,6 +294,12 @@ void scenario_disk(pro_sim *world)
         for (size_t k = 0; k < sizeof places / sizeof places[0]; k++) found += is_there(places[k]);
         if (found != 1)
             pro_sim_fail(world, "disk: what was moved by program %zu is in %zu places", i, found);
+    }
+    on_a_new_node(moves_at_random);
+    for (int i = 0; i < FILES; i++) {
+        char   path[PATH] = "", last[PATH], name[] = {'/', (char)('0' + i), '\0'};
+        size_t found = places_of(path, name, last);
+        if (found != 1) pro_sim_fail(world, "disk: file %d is in %zu places", i, found);
     }
     on_a_new_node(writes_in_turn);
     on_a_new_node(becomes_read_only);

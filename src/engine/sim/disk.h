@@ -83,7 +83,7 @@ typedef struct sim_change {
     } at[2];
     int  count;
     bool moves_directory;
-    bool is_way; /* to where something was moved: not without the way to itself */
+    bool is_way; /* to where something was moved */
     bool is_marked;
 } sim_change;
 

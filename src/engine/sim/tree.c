@@ -198,14 +198,12 @@ bool pri_sim_builds_upon(const sim_change *later, const sim_change *earlier)
                 strcmp(later->at[i].name, earlier->at[k].name) == 0)
                 return true;
         }
-    const sim_inode *into = later->at[later->count - 1].dir;
+    /* Something is moved, and this may have led to where it went. */
+    if (later->count == 2 && earlier->is_way) return true;
+    /* A directory goes only when what was in it is where it went. */
     const sim_inode *gone = later->at[later->count - 1].before;
-    for (int k = 0; k < earlier->count; k++) {
-        /* What is moved into a directory is there only if that is, and the way to it. */
-        if ((later->count == 2 || later->is_way) && into == earlier->at[k].after) return true;
-        /* A directory goes only when what was in it is where it went. */
+    for (int k = 0; k < earlier->count; k++)
         if (gone && gone == earlier->at[k].dir) return true;
-    }
     return false;
 }
 
@@ -229,7 +227,8 @@ void pri_sim_name(sim_disk *d, const sim_place *at, sim_inode *inode)
     pri_sim_set_entry(d, at->dir, at->place, at->name, inode);
 }
 
-/* Something is moved to where these changes lead. */
+/* Something is moved to a directory: the changes by which it, and those around it, came to where they are.  It is
+ * not asked later to which of the renamings one belongs. */
 static void mark_way(sim_disk *d, const sim_inode *dir)
 {
     for (; dir != d->root; dir = dir->parent)
