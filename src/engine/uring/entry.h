@@ -243,7 +243,8 @@ static inline void fill_leased(pri_step *step, struct io_uring_sqe *sqe, uint32_
     sqe->ioprio = wait_first ? IORING_RECVSEND_POLL_FIRST : 0;
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = buffers->group;
-    if ((step->flags & PRI_STEP_MULTI) && !(words->state & ONE_SHOT) &&
+    bool misses_end = step->handle->pri_family == PRO_FAMILY_NONE; /* quirk multishot_end */
+    if ((step->flags & PRI_STEP_MULTI) && !(words->state & ONE_SHOT) && !misses_end &&
         (features & PRI_URING_MULTISHOT_RECV))
         sqe->ioprio |= IORING_RECV_MULTISHOT;
 }

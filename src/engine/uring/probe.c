@@ -28,6 +28,8 @@
  *   cancel_misses      an entry that became ready and     reap.c: a cancel that found nothing is
  *                      is to be tried again is not        repeated for all that go on
  *                      found by a cancel
+ *   multishot_end      a multishot receive may miss the   entry.h: one-shot receives there (liburing's
+ *                      end of a Unix stream for good       issue 1549; TCP does not have it)
  *   ring_fd_full       16 registered rings a thread   life.c: the plain descriptor is used */
 #include "engine/uring/probe.h"
 
