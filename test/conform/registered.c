@@ -280,6 +280,12 @@ static void slot_begin(pro_file *f, slot *s)
     if (how == 3) pro_file_writev(&s->t.op, f, vecs, 2, s->offset, t_done);
 }
 
+/* Nothing has used registered memory yet, though it could. */
+static bool lacks_named(const pro_loop *loop)
+{
+    return names_memory(loop) && transfers_of(loop) == 0;
+}
+
 CONFORM(random_regions_come_and_go_while_registered_memory_is_read_into)
 {
     pro_loop   *loop = t_loop();
@@ -292,7 +298,8 @@ CONFORM(random_regions_come_and_go_while_registered_memory_is_read_into)
     t_file_make(path, FILE_LEN, 5);
     t_file_open(loop, f, path, PRO_FILE_READ | PRO_FILE_WRITE);
     for (int i = 0; i < SLOTS; i++) slots[i].memory = memory + (size_t)i * SLOT;
-    for (int round = 0; round < t_rounds(4000); round++) {
+    int rounds = t_rounds(4000), most = 100 * rounds;
+    for (int round = 0; round < (lacks_named(loop) ? most : rounds); round++) {
         slot *s = &slots[t_below(SLOTS)];
         if (!s->busy)
             slot_begin(f, s);
@@ -320,7 +327,8 @@ CONFORM(random_regions_come_and_go_while_registered_memory_is_read_into)
     }
     t_run(loop);
     for (int i = 0; i < SLOTS; i++) CHECK(!slots[i].busy);
-    CHECK_EQ(transfers_of(loop) > 0, names_memory(loop));
+    CHECK(!lacks_named(loop));
+    if (!names_memory(loop)) CHECK_EQ(transfers_of(loop), 0);
     t_file_close(loop, f);
     t_file_check(path, FILE_LEN, 5, 0);
     t_dir_remove(loop, dir);
