@@ -1,6 +1,8 @@
 /* Child processes (54 of the list), also such as misbehave. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/net.h"
 #include "lib/os.h"
@@ -37,10 +39,16 @@ static child *child_of(pro_loop *loop, pro_scope *scope, const char *script)
 
 static void start(pro_loop *loop, child *c)
 {
-    c->spawn->done = 0;
-    pro_spawn(&c->spawn->op, &c->process, &c->options, t_done);
-    CHECK_EQ(c->spawn->done, 0);
-    t_wait_count(loop, &c->spawn->done, 1);
+    /* Wine, when it is busy, now and then fails to start a process, with an error that has no name for us. */
+    bool may_fail = strcmp(pro_loop_engine(loop), "iocp") == 0;
+    for (int tries = 0; tries < 3; tries++) {
+        c->spawn->done = 0;
+        pro_spawn(&c->spawn->op, &c->process, &c->options, t_done);
+        CHECK_EQ(c->spawn->done, 0);
+        t_wait_count(loop, &c->spawn->done, 1);
+        if (!may_fail || c->spawn->error != PRO_EUNKNOWN) break;
+        t_note("  a process could not be started; once more\n");
+    }
     CHECK_ERROR(c->spawn->error, PRO_OK);
     CHECK_GT(c->spawn->value, 1);
     int64_t id = pro_process_id(&c->process);
