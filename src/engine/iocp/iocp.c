@@ -20,17 +20,11 @@
  *   - the end of a child, and news of what is watched (object.c);
  *   - a part of a file (transmit.c);
  *   - a step on what is no socket (stream.c), and perhaps of one whose calls wait (helper.c).
+ * How a port is made, and what is found out about the system before: life.c.
  *
  * AcceptEx wants a socket and room for two addresses.  The socket is made in start and stands in the
  * words of the listener.  The addresses are asked for from the socket later, and nobody reads what
  * AcceptEx writes: one piece of memory serves all listeners of the loop.
- *
- * Features, which a mask hides, so that a test can force every result through either door:
- *   skip_on_success   without it every success comes as a packet
- *   pending           without it a call that is pending gets a moment, and what completes in it takes
- *                     the ready list: also where the system at hand never completes at once
- *   from_memory       without it files are sent by TransmitFile, also where that is not to be trusted
- *   precise_timers    without it waits have a time-out, whatever the options say
  *
  * Invariants:
  *   a step is started  <==>  a packet for it will come, or it is on the ready list once
@@ -490,102 +484,6 @@ static void iocp_wake(pro_loop *loop)
     if (!atomic_exchange(&io->waking, true)) pri_iocp_post(io, KEY_WAKE);
 }
 
-/* ---- Making and ending ------------------------------------------------------------------------ */
-
-static int extension(SOCKET s, GUID id, void *function, DWORD size)
-{
-    DWORD len;
-    int   result = WSAIoctl(s, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, function, size,
-                            &len, NULL, NULL);
-    return result == 0 ? 0 : -WSAGetLastError();
-}
-
-/* What a socket of this system offers; into io.  0, or a negated number. */
-static int look(iocp *io, const pri_engine_options *options, pri_why *why)
-{
-    intptr_t fd = pri_os_net.open(options->env, PRO_IPV4, 0, 0);
-    if (fd < 0) return (int)fd;
-    SOCKET            s = (SOCKET)fd;
-    WSAPROTOCOL_INFOW info = {0};
-    int               len = sizeof info;
-    int error = extension(s, (GUID)WSAID_ACCEPTEX, &io->accept_ex, sizeof io->accept_ex);
-    if (!error) error = extension(s, (GUID)WSAID_CONNECTEX, &io->connect_ex, sizeof io->connect_ex);
-    if (error) pri_why_add(why, "iocp: no AcceptEx and ConnectEx (%d)", -error);
-    pri_iocp_transmit_look(io, s, options, why);
-
-    bool skips = !pri_masked(options->mask, "skip_on_success");
-    /* With a layered provider, whose sockets are no files, a success may post a packet all the same. */
-    if (getsockopt(s, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &len) != 0 ||
-        !(info.dwServiceFlags1 & XP1_IFS_HANDLES)) {
-        pri_why_add(why,
-                    "iocp: skip_on_success: sockets are no files here, for a layered provider");
-        skips = false;
-    }
-    io->skips = skips;
-    io->hurries = pri_masked(options->mask, "pending");
-    pri_os_net.close(options->env, fd, 0);
-    return error;
-}
-
-static int iocp_probe(const pri_engine_options *options, pri_why *why)
-{
-    iocp seen;
-    memset(&seen, 0, sizeof seen);
-    int error = look(&seen, options, why);
-    if (error) return error;
-    pri_why_line(why, "iocp: native%s%s", seen.skips ? ", with skip_on_success" : "",
-                 pri_iocp_can_be_precise(options, why) ? ", with precise_timers" : "");
-    pri_why_add(why, "%s", why->line);
-    return 0;
-}
-
-/* What was made is undone by end.  0, or a negated number. */
-static int make(iocp *io, const pri_engine_options *options)
-{
-    int fault = pri_os_fault(io->env, "CreateIoCompletionPort");
-    if (fault) return fault;
-    io->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
-    if (!io->port) return -(int)GetLastError();
-    return pri_iocp_timer_make(io, options);
-}
-
-static void end(iocp *io)
-{
-    pri_iocp_timer_end(io);
-    if (io->afd) CloseHandle(io->afd);
-    if (io->port) CloseHandle(io->port);
-    pri_env_realloc(io->env, io, 0);
-}
-
-static int iocp_init(pro_loop *loop, const pri_engine_options *options, pri_why *why)
-{
-    size_t size = sizeof(iocp) + options->batch_max * sizeof(OVERLAPPED_ENTRY);
-    iocp  *io = pri_env_realloc(options->env, NULL, size);
-    if (!io) return -ERROR_NOT_ENOUGH_MEMORY;
-    memset(io, 0, sizeof *io);
-    io->loop = loop;
-    io->env = options->env;
-    io->ready_end = &io->ready;
-    pri_why again = *why; /* the probe has said it */
-    int     error = look(io, options, &again);
-    if (!error) error = make(io, options);
-    if (error) {
-        end(io);
-        return error;
-    }
-    pri_loop_set_engine_state(loop, io);
-    return 0;
-}
-
-static void iocp_fini(pro_loop *loop) { end(iocp_of(loop)); }
-
-/* Any thread may wait on a port, and calls outlive the thread that made them on a socket with one. */
-static int iocp_bind(pro_loop *loop)
-{
-    (void)loop;
-    return 0;
-}
-
 const pri_engine pri_engine_iocp = {
     .id = PRO_ENGINE_IOCP,
     .caps = PRI_CAPS_POLL | PRI_CAPS_LEASE | PRI_CAPS_SEND_FILE,
@@ -593,10 +491,10 @@ const pri_engine pri_engine_iocp = {
     .net = &pri_os_net,
     .nonblocking = 0,
     .features = "skip_on_success,pending,precise_timers,from_memory",
-    .probe = iocp_probe,
-    .init = iocp_init,
-    .fini = iocp_fini,
-    .bind = iocp_bind,
+    .probe = pri_iocp_probe,
+    .init = pri_iocp_init,
+    .fini = pri_iocp_fini,
+    .bind = pri_iocp_bind,
     .start = iocp_start,
     .cancel = iocp_cancel,
     .detach = iocp_detach,

@@ -119,6 +119,14 @@ void pri_iocp_post(const iocp *io, ULONG_PTR key);
 /* The same for a step, which is done then: one like the system's. */
 void pri_iocp_post_step(const iocp *io, pri_step *step, DWORD bytes);
 
+/* life.c -------------------------------------------------------------------------------------- */
+
+/* As engine.h wants them. */
+int  pri_iocp_probe(const pri_engine_options *options, pri_why *why);
+int  pri_iocp_init(pro_loop *loop, const pri_engine_options *options, pri_why *why);
+int  pri_iocp_bind(pro_loop *loop);
+void pri_iocp_fini(pro_loop *loop);
+
 /* timer.c ------------------------------------------------------------------------------------- */
 
 /* The options ask for precise timers and this system has them; why says it where it has not. */
