@@ -21,11 +21,15 @@ build() { # build COMPILER OPTIMISATION
     done
     $1 $flags $2 -o "$folder/sim-$1$2" $sources "$folder/$1$2"/*.o -l:liburing.a -lpthread
 }
-for c in gcc clang; do for o in -O0 -O2; do build $c $o & done; done
-wait
+builds=
+for c in gcc clang; do for o in -O0 -O2; do build $c $o & builds="$builds $!"; done; done
+for pid in $builds; do wait "$pid"; done
 
-digests() { # digests COMMAND...: of 20 seeds
-    for seed in $(seq 1 20); do "$@" --seed=$seed | grep digest; done | sed 's/ in [0-9.]* ms//'
+digests() { # digests COMMAND...: of 20 seeds, each of which runs to its end
+    for seed in $(seq 1 20); do
+        "$@" --seed=$seed >"$folder/said"
+        grep digest "$folder/said" | sed 's/ in [0-9.]* ms//'
+    done
 }
 digests "$folder/sim-gcc-O2" >"$folder/want"
 status=0

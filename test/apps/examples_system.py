@@ -15,6 +15,7 @@ import tempfile
 import threading
 
 from lib import harness, names
+from lib.follow import follow
 from lib.harness import Program, Server, Skip, case, case_per_engine, check, equal, wait_until
 
 
@@ -124,32 +125,7 @@ def supervise_says_what_cannot_be_started(engine):
 
 @case_per_engine
 def follow_prints_what_is_added_whatever_becomes_of_the_file(engine):
-    with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "log")
-
-        def add(text, to=path):
-            with open(to, "a", encoding="ascii") as file:
-                file.write(text + "\n")
-
-        add("before")
-        program = begin("follow", engine, path)
-        program.wait_output("^before$")
-        for i in range(100):
-            add(f"line {i}")
-        program.wait_output("^line 99$")
-        os.rename(path, path + ".1")
-        add("new file")
-        program.wait_output("^new file$")
-        add("late", path + ".1")  # nobody looks there any more
-        os.truncate(path, 0)
-        add("cut")
-        program.wait_output("^cut$")
-        os.unlink(path)
-        add("once more")
-        program.wait_output("^once more$")
-        program.signal(signal.SIGTERM)
-        status, lines = program.wait()
-    want = ["before"] + [f"line {i}" for i in range(100)] + ["new file", "cut", "once more"]
+    status, lines, want = follow(lambda path: begin("follow", engine, path), signal.SIGTERM)
     equal((status, lines), (0, want), "what it printed")
 
 

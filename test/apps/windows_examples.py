@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 from lib import harness
+from lib.follow import follow
 from lib.harness import Server, case, check, equal
 
 WINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "wine.py")
@@ -99,32 +100,8 @@ def a_drain_finishes_what_was_started():
 
 @case
 def follow_prints_what_is_added_whatever_becomes_of_the_file():
-    with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "log")
-
-        def add(text, to=path):
-            with open(to, "a", encoding="ascii") as file:
-                file.write(text + "\n")
-
-        add("before")
-        program = harness.Program(*command("bin/examples/follow.exe", path))
-        program.wait_output("^before\\r?$")
-        for i in range(100):
-            add(f"line {i}")
-        program.wait_output("^line 99\\r?$")
-        os.rename(path, path + ".1")
-        add("new file")
-        program.wait_output("^new file\\r?$")
-        add("late", path + ".1")  # nobody looks there any more
-        os.truncate(path, 0)
-        add("cut")
-        program.wait_output("^cut\\r?$")
-        os.unlink(path)
-        add("once more")
-        program.wait_output("^once more\\r?$")
-        program.signal(signal.SIGINT)
-        status, lines = program.wait()
-    want = ["before"] + [f"line {i}" for i in range(100)] + ["new file", "cut", "once more"]
+    status, lines, want = follow(
+        lambda path: harness.Program(*command("bin/examples/follow.exe", path)), signal.SIGINT)
     equal((status, [line.rstrip("\r") for line in lines]), (0, want), "what it printed")
 
 
