@@ -7,7 +7,7 @@
         if (!(condition)) pro_sim_fail(d.world, "disk: %s", #condition);                           \
     } while (0)
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, ROOM = 64 * PAGE };
 
 static struct {
     pro_sim      *world;
@@ -77,15 +77,28 @@ static int write_file(const char *path, size_t len)
     return with(path, PRO_FILE_WRITE | PRO_FILE_CREATE, len);
 }
 
+/* Nobody syncs that. */
+static int cut_off(const char *path)
+{
+    static pro_file file;
+    pro_file_open(&d.op, &file, d.loop, NULL, path, PRO_FILE_WRITE | PRO_FILE_TRUNCATE, 0, on_done);
+    int error = end();
+    pro_file_close(&d.op, &file, on_done);
+    end();
+    return error;
+}
+
 static int sync_directory(const char *path) { return with(path, PRO_FILE_DIRECTORY, 0); }
 
 /* ---- What is there ---------------------------------------------------------------------------- */
 
-static bool is_there(const char *path)
+static int64_t size_of(const char *path)
 {
     char byte;
-    return pro_sim_file_get(d.node, path, &byte, 1) >= 0;
+    return pro_sim_file_get(d.node, path, &byte, 1);
 }
+
+static bool is_there(const char *path) { return size_of(path) >= 0; }
 
 static void put(const char *path) { WANT(pro_sim_file_put(d.node, path, "x", 1) == PRO_OK); }
 
@@ -137,6 +150,16 @@ static void goes_on(void)
     goes_far();
     WANT(move("/new/a/b", "/new/b") == PRO_OK);
     WANT(take_away("/new/a", true) == PRO_OK);
+}
+
+/* A directory leaves another, which then goes into it: they are never in each other. */
+static void turns_inside_out(void)
+{
+    WANT(make("/old/in") == PRO_OK);
+    WANT(move("/old/file", "/old/in/file") == PRO_OK);
+    WANT(sync_directory("/old/in") == PRO_OK);
+    WANT(move("/old/in", "/in") == PRO_OK);
+    WANT(move("/old", "/in/old") == PRO_OK);
 }
 
 enum { FILES = 4, MOVES = 40, PATH = 4 * MOVES };
@@ -218,6 +241,16 @@ static void fills_a_directory(void)
     WANT(write_file("/d/file", sizeof d.bytes) == PRO_OK);
 }
 
+/* What was cut off may come back: another file has its room only when it cannot any more. */
+static void cuts_and_writes(void)
+{
+    WANT(write_file("/cut", sizeof d.bytes) == PRO_OK);
+    WANT(sync_directory("/") == PRO_OK);
+    WANT(cut_off("/cut") == PRO_OK);
+    WANT(write_file("/other", sizeof d.bytes) == PRO_OK);
+    WANT(sync_directory("/") == PRO_OK);
+}
+
 /* ---- Read-only -------------------------------------------------------------------------------- */
 
 /* A disk that may not be written to any more, though a file is open for that. */
@@ -268,7 +301,7 @@ static void on_a_new_node(void (*program)(void))
 {
     d.program = program;
     d.node = pro_sim_node_new(d.world, "disk", NULL, run_program, NULL);
-    pro_sim_disk_set(d.node, &(pro_sim_disk){.size = 64 * PAGE});
+    pro_sim_disk_set(d.node, &(pro_sim_disk){.size = ROOM});
     put("/old/file");
     put("/new/other");
     for (int i = 0; i < FILES; i++) put((char[]){'/', (char)('0' + i), '\0'});
@@ -283,10 +316,12 @@ static void again(void)
 
 void scenario_disk(pro_sim *world)
 {
-    static const char *const places[] = {"/old/file", "/new/file", "/new/old/file", "/new/a/b/file",
-                                         "/new/b/file"};
+    static const char *const places[] = {"/old/file",     "/new/file",   "/new/old/file",
+                                         "/new/a/b/file", "/new/b/file", "/old/in/file",
+                                         "/in/file"};
     static void (*const movers[])(void) = {leaves_what_goes,  leaves_with_all, goes_far,
-                                           goes_far_for_good, goes_by_half,    goes_on};
+                                           goes_far_for_good, goes_by_half,    goes_on,
+                                           turns_inside_out};
     d.world = world;
     for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++) {
         size_t found = 0;
@@ -302,6 +337,9 @@ void scenario_disk(pro_sim *world)
         if (found != 1) pro_sim_fail(world, "disk: file %d is in %zu places", i, found);
     }
     on_a_new_node(writes_in_turn);
+    on_a_new_node(cuts_and_writes);
+    WANT(size_of("/other") == sizeof d.bytes);
+    WANT(size_of("/cut") + size_of("/other") <= ROOM);
     on_a_new_node(becomes_read_only);
     on_a_new_node(fills_a_directory);
     for (int i = 0; i < 8; i++) again();

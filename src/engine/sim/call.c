@@ -29,7 +29,6 @@ static int64_t new_open(sim_disk *d, sim_inode *inode, uint32_t flags)
     }
     d->opens[i] = (sim_open){.inode = inode, .flags = flags};
     inode->opens++;
-    d->opens_count++;
     d->node->handles++;
     return PRI_SIM_FILES + (int64_t)i;
 }
@@ -38,7 +37,6 @@ void pri_sim_close_file(sim_disk *d, uint32_t i)
 {
     sim_inode *inode = d->opens[i].inode;
     d->opens[i].inode = NULL;
-    d->opens_count--;
     d->node->handles--;
     inode->opens--;
     pri_sim_inode_let_go(d, inode);

@@ -4,7 +4,8 @@
  * page that is clean puts by what the medium has of it; a sync drops that again.  So both are there as long
  * as they may differ, and a crash can choose between them, sector by sector.
  *
- * What a truncation cuts off stays, not live, as long as the medium has it still. */
+ * What a truncation cuts off stays, not live, as long as the medium has it still: it may come back, and keeps its
+ * room. */
 #include <string.h>
 
 #include "engine/sim/disk.h"
@@ -63,34 +64,79 @@ static unsigned char *new_bytes(const unsigned char *from)
     return bytes;
 }
 
-/* Is there room for so many more?  What was taken away has its room as long as that may be undone: where
- * there is none left, the changes of names are written back, as a system does then. */
+static void give_room(sim_disk *d, sim_page *page)
+{
+    if (!page->has_room) d->pages++;
+    page->has_room = true;
+}
+
+static void take_room(sim_disk *d, sim_page *page)
+{
+    if (page->has_room) d->pages--;
+    page->has_room = false;
+}
+
+/* Those that are nothing any more. */
+static void sweep(sim_disk *d, sim_inode *inode)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < inode->pages_count; i++) {
+        sim_page *page = &inode->pages[i];
+        if (page->is_live || page->dirty) {
+            inode->pages[left++] = *page;
+            continue;
+        }
+        take_room(d, page);
+        drop(&page->bytes);
+        drop(&page->medium);
+    }
+    inode->pages_count = left;
+}
+
+/* The medium hears of what was cut off, and of the sizes. */
+static void write_back_cuts(sim_disk *d)
+{
+    for (sim_inode *inode = d->first; inode; inode = inode->next) {
+        for (size_t i = 0; i < inode->pages_count; i++)
+            if (!inode->pages[i].is_live) inode->pages[i].dirty = inode->pages[i].lost = 0;
+        inode->medium_size = inode->size;
+        sweep(d, inode);
+    }
+}
+
+/* Is there room for so many more?  What was taken away, or cut off, has its room as long as that may be undone: where
+ * there is none left, the changes of names are written back, then those of sizes, as a system does then. */
 static bool has_room(sim_disk *d, uint64_t pages)
 {
     uint64_t all = d->is.size / PRI_SIM_PAGE;
     if (d->pages + pages > all) pri_sim_changes_forget(d, false);
+    if (d->pages + pages > all) write_back_cuts(d);
     return d->pages + pages <= all;
 }
 
-/* One that takes room; NULL: there is none. */
+/* One that is in the file; NULL: there is no room. */
 static sim_page *live_page(sim_disk *d, sim_inode *inode, uint64_t number)
 {
     sim_page *page = find(inode, number);
     if (page && page->is_live) return page;
-    if (!has_room(d, 1)) return NULL;
+    if (!page || !page->has_room) {
+        if (!has_room(d, 1)) return NULL;
+        page = find(inode, number); /* if it is there still */
+    }
     if (!page) page = insert(inode, number);
+    give_room(d, page);
     page->is_live = true;
     inode->live++;
-    d->pages++;
     return page;
 }
 
+/* What the medium has of it keeps its room. */
 static void kill_page(sim_disk *d, sim_inode *inode, sim_page *page)
 {
     if (!page->is_live) return;
     page->is_live = false;
     inode->live--;
-    d->pages--;
+    if (!page->is_on_medium) take_room(d, page);
 }
 
 /* These bytes of it are going to be written. */
@@ -117,29 +163,13 @@ static void cut_page(sim_page *page, size_t at)
 void pri_sim_content_free(sim_disk *d, sim_inode *inode)
 {
     for (size_t i = 0; i < inode->pages_count; i++) {
-        kill_page(d, inode, &inode->pages[i]);
+        take_room(d, &inode->pages[i]);
         drop(&inode->pages[i].bytes);
         drop(&inode->pages[i].medium);
     }
     if (inode->pages) pri_sim_realloc(inode->pages, 0);
     inode->pages = NULL;
-    inode->pages_count = inode->pages_room = 0;
-}
-
-/* Those that are nothing any more. */
-static void sweep(sim_inode *inode)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < inode->pages_count; i++) {
-        sim_page *page = &inode->pages[i];
-        if (page->is_live || page->dirty) {
-            inode->pages[left++] = *page;
-            continue;
-        }
-        drop(&page->bytes);
-        drop(&page->medium);
-    }
-    inode->pages_count = left;
+    inode->pages_count = inode->pages_room = inode->live = 0;
 }
 
 /* ---- Reading, writing ----------------------------------------------------------------------- */
@@ -267,7 +297,7 @@ void pri_sim_sync(sim_disk *d, sim_inode *inode, bool is_failing)
         if (sectors) write_back(page, sectors);
     }
     if (!is_failing) inode->medium_size = inode->size;
-    sweep(inode);
+    sweep(d, inode);
 }
 
 /* A sector of which nobody knows: half of it is new, or it is nonsense. */
@@ -339,10 +369,9 @@ uint64_t pri_sim_content_crash(sim_disk *d, sim_inode *inode, sim_fate fate)
     for (size_t i = 0; i < inode->pages_count; i++) {
         sim_page *page = &inode->pages[i];
         if (page->dirty) lost += crash_page(d, page, fate);
-        if (page->bytes && !page->is_live) { /* it comes back */
+        if (page->has_room && !page->is_live) { /* it comes back */
             page->is_live = true;
             inode->live++;
-            d->pages++;
         }
     }
     pri_sim_resize(d, inode, size);
@@ -350,7 +379,7 @@ uint64_t pri_sim_content_crash(sim_disk *d, sim_inode *inode, sim_fate fate)
         drop(&inode->pages[i].medium);
         inode->pages[i].dirty = inode->pages[i].lost = 0;
     }
-    sweep(inode);
+    sweep(d, inode);
     inode->medium_size = size;
     return lost;
 }

@@ -19,6 +19,7 @@
  * Invariants:
  *   page.dirty has a sector  ==>  the medium has page.medium there (NULL: zeroes), else page.bytes
  *   page.lost is within page.dirty
+ *   disk.pages = the pages that have room, and no crash makes more of them: no more than there is
  *   inode.links = the entries that it stands in, one more of the root
  *   an inode is there as long as links, opens or kept say so */
 #ifndef PRI_SIM_DISK_H
@@ -42,7 +43,8 @@ typedef struct sim_page {
     uint8_t
          lost; /* a sync failed, and forgot it: it stays off the medium until it is written again */
     bool is_on_medium; /* it was written once, so that the medium has bytes for it */
-    bool is_live;      /* it takes room; false: cut off, and that is not on the medium yet */
+    bool is_live;      /* it is in the file; false: cut off, and that is not on the medium yet */
+    bool has_room;     /* live, or on the medium still */
 } sim_page;
 
 typedef struct sim_inode sim_inode;
@@ -82,7 +84,6 @@ typedef struct sim_change {
         char      *name;
     } at[2];
     int  count;
-    bool moves_directory;
     bool is_way; /* to where something was moved */
     bool is_marked;
 } sim_change;
@@ -99,9 +100,9 @@ struct sim_disk {
     pro_sim_node *node;
     pro_sim_disk  is;
     sim_inode    *root, *first, *last;
-    uint64_t      next_number, pages; /* that take room */
+    uint64_t      next_number, pages; /* that have room */
     sim_open     *opens;
-    uint32_t      opens_room, opens_count;
+    uint32_t      opens_room;
     sim_change   *changes; /* oldest first */
     size_t        changes_count, changes_room;
     uint64_t      stream, salt, free_at;

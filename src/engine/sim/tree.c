@@ -190,7 +190,6 @@ void pri_sim_changes_forget(sim_disk *d, bool only_marked)
 
 bool pri_sim_builds_upon(const sim_change *later, const sim_change *earlier)
 {
-    if (later->moves_directory && earlier->moves_directory) return true;
     for (int i = 0; i < later->count; i++)
         for (int k = 0; k < earlier->count; k++) {
             if (later->at[i].dir == earlier->at[k].dir &&
@@ -243,7 +242,6 @@ void pri_sim_rename(sim_disk *d, const sim_place *from, const sim_place *to)
     mark_way(d, to->dir);
     sim_change *c = new_change(d);
     sim_inode  *inode = from->inode;
-    c->moves_directory = inode->type == PRO_TYPE_DIRECTORY;
     note(c, from, NULL);
     note(c, to, inode);
     pri_sim_set_entry(d, from->dir, from->place, from->name, NULL);
