@@ -97,9 +97,8 @@ PRO_API void pro_recv_from_multi(pro_op *op, pro_datagram *d, pro_buffers *buffe
                                  pro_address *from, pro_handler *done);
 
 /* Complete PRO_OK when a buffer is free: at once if one is now.  Those that wait are served in order, one
- * for each buffer that comes back; another receive may be quicker to take it.  Who is served and takes none (its
- * stream has ended, or nothing comes) passes nothing on: the others go on waiting, with a buffer free, until the
- * next one comes back.  So where that may be never, give the wait a deadline, and look again.
+ * for each buffer that comes back; another receive may be quicker to take it.  Who is served may take none (its
+ * stream has ended, or nothing comes): what is still free some turns later serves the next ones.
  * Ours until the handler: op.  Errors: PRO_ECANCELED, PRO_ETIMEDOUT. */
 PRO_API void pro_buffers_wait(pro_op *op, pro_buffers *buffers, pro_handler *done);
 

@@ -26,7 +26,7 @@
 
 #include "core/op.h"
 
-enum { SIZE_MAX_BYTES = 1 << 30 };
+enum { SIZE_MAX_BYTES = 1 << 30, IDLE_TURNS_MAX = 3 };
 
 static pro_op *op_of_queue(pri_link *link) { return pro_container_of(link, pro_op, pri_queue); }
 
@@ -131,6 +131,24 @@ PRI_APART void give_to_waiter(pro_buffers *buffers)
     pri_list_unlink(&op->pri_queue);
     pri_op_finish(op, PRO_OK, 0);
     buffers->is_odd = is_odd(buffers);
+    buffers->idle_turns = 0;
+}
+
+/* Who was served may take none: its stream has ended, or it is closed.  Its handler runs in one turn, what that initiates
+ * in the next one or two; a buffer that is still free then is so because nobody came for it. */
+bool pri_buffers_serve(pro_loop *loop)
+{
+    bool is_owed = false;
+    for (pri_link *link = loop->pools.next; link != &loop->pools; link = link->next) {
+        pro_buffers *buffers = pro_container_of(link, pro_buffers, of_loop);
+        uint32_t     left = buffers->available;
+        if (left == 0) buffers->idle_turns = 0;
+        if (left == 0 || pri_list_empty(&buffers->waiters)) continue;
+        is_owed = true;
+        if (++buffers->idle_turns <= IDLE_TURNS_MAX) continue;
+        while (left-- > 0 && !pri_list_empty(&buffers->waiters)) give_to_waiter(buffers);
+    }
+    return is_owed;
 }
 
 PRI_APART void give_odd(pro_buffers *buffers, uint32_t id)

@@ -16,6 +16,7 @@ struct pro_buffers {
     uint32_t spare;       /* how many are free, and none of these */
     bool     is_native;   /* the kernel picks, and has the free ones */
     bool     is_odd;      /* to give one back is more than to call give */
+    uint8_t  idle_turns;  /* begun with one free while somebody waits: pri_buffers_serve */
     uint16_t group, mask; /* the engine's: its number there; of positions in its ring */
     void    *engine;      /* the engine's: where it hands buffers to the kernel */
     void    *engine_memory;
@@ -71,11 +72,16 @@ static inline bool pri_buffers_resume(pro_loop *loop)
     return PRI_RARELY(loop->has_bound) && pri_buffers_see_to(loop);
 }
 
+/* To be asked as a turn begins, before it is decided whether it may wait: who waits beside buffers that nobody took is
+ * served.  true: it may not, since somebody is about to be. */
+bool pri_buffers_serve(pro_loop *loop);
+
 /* Somebody waits for one. */
 static inline void pri_buffers_wait(pro_buffers *buffers, pri_link *waiter)
 {
     pri_list_append(&buffers->waiters, waiter);
     buffers->is_odd = true;
+    buffers->loop->has_bound = true;
 }
 
 /* The record of a leased receive. */

@@ -267,6 +267,7 @@ static uint64_t wait_until(pro_loop *loop)
 static int64_t turn(pro_loop *loop, bool may_wait)
 {
     uint64_t before = loop->completed + loop->others;
+    if (PRI_RARELY(loop->has_bound) && pri_buffers_serve(loop)) may_wait = false;
     uint64_t until = may_wait ? wait_until(loop) : PRI_TURN_POLL;
     int      count = loop->engine->turn(loop, until, loop->records, loop->batch_max);
     if (may_wait) atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);

@@ -55,10 +55,10 @@ struct pro_loop {
     uint32_t undelivered_max; /* of each pool */
     pri_link paused;    /* the engine's: leased receives that wait for others to be delivered */
     uint64_t paused_at; /* pri_loop_ran as the first of them began to wait */
-    bool     has_bound; /* a pool has spare buffers, or something was paused: see to it each turn */
-    pri_link pools;     /* of buffers */
-    size_t   zerocopy_min; /* bytes: a smaller send is copied */
-    pri_side   *sides;     /* free side objects */
+    bool has_bound;    /* spare buffers, something paused, who waits for one: see to it each turn */
+    pri_link    pools; /* of buffers */
+    size_t      zerocopy_min; /* bytes: a smaller send is copied */
+    pri_side   *sides;        /* free side objects */
     pri_record *records;
     int         batch_max;
     bool        running;

@@ -288,6 +288,60 @@ CONFORM(those_who_wait_for_a_buffer_are_served_in_order_one_for_each)
     t_pair_close(loop, pair);
 }
 
+struct queue {
+    t_op          waits[3];
+    struct taker *none, *some;
+    pro_buffers  *buffers;
+};
+
+static void receive_none(t_op *t)
+{
+    struct queue *q = pro_container_of(t, struct queue, waits[0]);
+    pro_recv_multi(&q->none->op.op, q->none->s, q->buffers, t_done);
+}
+
+static void receive_some(t_op *t)
+{
+    struct queue *q = pro_container_of(t, struct queue, waits[1]);
+    CHECK_EQ(q->waits[0].done, 1);
+    CHECK_EQ(q->waits[2].done, 0); /* one for each that is free */
+    CHECK_EQ(pro_buffers_available(q->buffers), 1);
+    pro_recv_leased(&q->some->op.op, q->some->s, q->buffers, t_done);
+}
+
+/* One buffer comes back, and three wait.  The first who is served is at the end of its stream and takes none; so the
+ * second has it, and as it gives it the third. */
+CONFORM(who_is_served_and_takes_no_buffer_leaves_it_to_the_next_who_waits)
+{
+    pro_loop     *loop = t_loop();
+    t_pair       *pair = t_pair_new(loop), *ended = t_pair_new(loop);
+    pro_buffers  *buffers = pool_of(loop, 1, 1);
+    struct taker *x = taker_new(buffers, &pair->a, 2);
+    struct taker *none = taker_new(buffers, &ended->a, 1);
+    struct queue *q = t_new(struct queue);
+    *q = (struct queue){.none = none, .some = x, .buffers = buffers};
+    q->waits[0].then = receive_none;
+    q->waits[1].then = receive_some;
+    x->keep = 2;
+    send_all(loop, &pair->b, "xy", 2);
+    pro_recv_multi(&x->op.op, &pair->a, buffers, t_done);
+    wait_for_end(loop, x, 1);
+    CHECK_ERROR(x->op.error, PRO_ENOBUFS);
+    for (int i = 0; i < 3; i++) pro_buffers_wait(&q->waits[i].op, buffers, t_done);
+    t_close(loop, &ended->b);
+    pro_lease_give(&x->leases[0]);
+    wait_for_end(loop, none, 1);
+    CHECK_ERROR(none->op.error, PRO_EOF);
+    wait_for_bytes(loop, x, 2);
+    CHECK(memcmp(x->in, "xy", 2) == 0);
+    pro_lease_give(&x->leases[1]);
+    t_wait(loop, &q->waits[2]);
+    for (int i = 0; i < 3; i++) CHECK_DONE(&q->waits[i], PRO_OK, 0);
+    CHECK_ERROR(pro_buffers_free(buffers), PRO_OK);
+    t_close(loop, &ended->a);
+    t_pair_close(loop, pair);
+}
+
 /* Canceled at random while bytes come in, and received again: each byte once, in order. */
 CONFORM(cancel_racing_a_multishot_receive_completes_it_once_and_loses_no_byte)
 {
